@@ -1,0 +1,1 @@
+"""The Elasticsearch side of every procedure: clients, requests, capabilities, and a local node to try things on."""

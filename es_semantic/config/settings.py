@@ -1,0 +1,229 @@
+"""The validated form of ``es-semantic.yml``: what may be set, with units and defaults."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+DEFAULT_URL = "http://localhost:9200"
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+DEFAULT_FIELD_NAME = "semantic"
+
+
+class Settings(BaseModel):
+    """Base of all sections: unknown keys are errors, values are immutable.
+
+    A key with no value (null) counts as not given. ``repr`` names the keys that were given and none of their values,
+    because any of them may have come out of the environment.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(sorted(self.model_fields_set))})"
+
+    __str__ = __repr__
+
+
+def _problem(text: str, *at: str | int) -> PydanticCustomError:
+    """An error of a whole section that belongs at the key path ``at`` below it; ``text`` must hold no value."""
+    return PydanticCustomError("section", "{text}", {"text": text, "at": at})
+
+
+def _plain_url(url: str) -> str:
+    wrong = ValueError("must be an http:// or https:// URL")
+    try:
+        parts = urlsplit(url)
+        readable = parts.port is None or parts.port > 0
+    except ValueError:
+        # urllib's own text quotes the part it cannot read, which may be half of a password.
+        raise wrong from None
+    if not readable or parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, url)):
+        raise wrong
+    if parts.username or parts.password:
+        raise ValueError("must not carry a user name or password; use the keys made for them")
+    if parts.query or parts.fragment:
+        raise ValueError("must not carry a query (?) or a fragment (#)")
+    return url.rstrip("/")
+
+
+def _not_a_bool(value: Any) -> Any:
+    # To Python, and so to pydantic, true is the number 1; in a file it is a mistake.
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _heap_size(heap: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]*[kmgKMG]", heap):
+        raise ValueError("must be a size such as 512m or 2g")
+    return heap
+
+
+Url = Annotated[str, AfterValidator(_plain_url)]
+Whole = Annotated[int, BeforeValidator(_not_a_bool)]
+Seconds = Annotated[float, Field(gt=0), BeforeValidator(_not_a_bool)]
+Urls = Annotated[
+    Annotated[Url, Tag("one")] | Annotated[list[Url], Tag("several"), Field(min_length=1)],
+    # Without a discriminator, pydantic reports every wrong URL once for each side of the union.
+    Discriminator(lambda url: "several" if isinstance(url, list) else "one"),
+]
+
+
+class ConnectionSettings(Settings):
+    """How to reach Elasticsearch.
+
+    ``url`` is one URL or several nodes of one cluster. Give ``api_key``, or ``username`` and ``password``, or
+    neither. ``ca_certs`` is a PEM file. ``request_timeout`` is in seconds; ``max_retries`` counts further tries
+    after connection errors and HTTP 429, 502, 503 and 504.
+    """
+
+    url: Urls | None = None
+    api_key: SecretStr | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_certs: str | None = None
+    request_timeout: Seconds = 60.0
+    max_retries: Whole = Field(default=3, ge=0)
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> ConnectionSettings:
+        if (self.username is None) != (self.password is None):
+            missing, given = ("username", "password") if self.username is None else ("password", "username")
+            raise _problem(f"must be given together with {missing}", given)
+        if self.api_key is not None and self.username is not None:
+            raise _problem("must not be given together with username and password: give one or the other", "api_key")
+        return self
+
+    @property
+    def urls(self) -> list[str]:
+        """The configured URLs; empty when none is configured."""
+        if self.url is None:
+            return []
+        return [self.url] if isinstance(self.url, str) else list(self.url)
+
+
+class NodeSettings(Settings):
+    """The local node that ``es-semantic up`` starts when no connection is configured.
+
+    ``distribution`` is an unpacked Elasticsearch, a ``.tar.gz`` or ``.zip`` of one, or the URL of such an archive;
+    without it a pinned one comes from Maven Central. ``java_home`` is a JDK of version 21 or newer. ``heap`` is a
+    size as the JVM takes it.
+    """
+
+    distribution: str | None = None
+    java_home: str | None = None
+    port: Whole = Field(default=9200, ge=1, le=65535)
+    heap: Annotated[str, AfterValidator(_heap_size)] = "1g"
+
+
+class SentenceTransformersModel(Settings):
+    """A model run in this process by SentenceTransformers; ``name`` is a hub name or a local folder.
+
+    Weights are read from safetensors only. ``trust_remote_code`` runs Python code that comes with the model: leave it
+    off unless you have read that code. Prompts are put before each text; by default those the model itself declares.
+    """
+
+    provider: Literal["sentence-transformers"] = "sentence-transformers"
+    name: str = Field(default=DEFAULT_MODEL, min_length=1)
+    revision: str | None = None
+    device: str | None = None
+    offline: bool = False
+    trust_remote_code: bool = False
+    document_prompt: str | None = None
+    query_prompt: str | None = None
+
+
+class HttpModel(Settings):
+    """What the HTTP providers share. ``timeout`` is seconds per request, ``batch_size`` texts per request."""
+
+    name: str = Field(min_length=1)
+    document_prompt: str = ""
+    query_prompt: str = ""
+    timeout: Seconds = 60.0
+    max_retries: Whole = Field(default=5, ge=0)
+    batch_size: Whole = Field(default=64, ge=1, le=2048)
+
+
+class OpenAIModel(HttpModel):
+    """Any server with OpenAI's ``POST {url}/embeddings``. ``dimensions`` asks the server for shorter vectors."""
+
+    provider: Literal["openai"]
+    url: Url = "https://api.openai.com/v1"
+    api_key: SecretStr | None = None
+    dimensions: Annotated[Whole, Field(ge=1, le=4096)] | None = None
+
+
+class OllamaModel(HttpModel):
+    """A model served by Ollama's ``POST {url}/api/embed``."""
+
+    provider: Literal["ollama"]
+    url: Url = "http://localhost:11434"
+
+
+ModelSettings = Annotated[SentenceTransformersModel | OpenAIModel | OllamaModel, Field(discriminator="provider")]
+
+
+class SemanticFieldSettings(Settings):
+    """One semantic field: these source ``fields`` of ``index``, embedded by the named ``model``."""
+
+    index: str = Field(min_length=1)
+    fields: list[str] = Field(min_length=1)
+    model: str = "default"
+    name: str = DEFAULT_FIELD_NAME
+
+    @field_validator("fields")
+    @classmethod
+    def _no_duplicates(cls, fields: list[str]) -> list[str]:
+        if len(set(fields)) != len(fields):
+            raise ValueError("must not name a field twice")
+        return fields
+
+
+class Config(Settings):
+    """The whole file. ``models`` are named by the user; ``default`` is MiniLM unless they define it."""
+
+    connection: ConnectionSettings = ConnectionSettings()
+    node: NodeSettings = NodeSettings()
+    models: dict[str, ModelSettings] = {}
+    semantic_fields: list[SemanticFieldSettings] = []
+
+    @model_validator(mode="after")
+    def _models_are_defined(self) -> Config:
+        for number, field in enumerate(self.semantic_fields):
+            if field.model != "default" and field.model not in self.models:
+                known = ", ".join(sorted({"default", *self.models}))
+                raise _problem(f"is not a defined model; defined: {known}", "semantic_fields", number, "model")
+        return self
+
+    def model(self, name: str = "default") -> SentenceTransformersModel | OpenAIModel | OllamaModel:
+        """Return the settings of a named model.
+
+        Raises:
+            KeyError: no such model.
+        """
+        if name == "default" and name not in self.models:
+            return SentenceTransformersModel()
+        return self.models[name]

@@ -1,0 +1,136 @@
+"""Every exception that es-semantic raises on purpose.
+
+::
+
+    EsSemanticError
+    ├── UsageError             the call or the command line is wrong (exit 2)
+    │   ├── ConfigError        es-semantic.yml is wrong: file, line, what is allowed
+    │   └── InvalidQuery       the query cannot be searched for
+    ├── ClusterError           Elasticsearch said no, or could not be asked
+    │   ├── Unreachable        no answer from any URL
+    │   ├── NotElasticsearch   something else answers there
+    │   ├── UnsupportedVersion the server is older than we support
+    │   ├── Forbidden          a privilege is missing (401, 403)
+    │   ├── IndexUnavailable   no such index, or it is closed or read-only
+    │   └── RequestFailed      any other refusal, with Elasticsearch's own reason
+    ├── NodeError              the local node could not be fetched, started or stopped
+    ├── SchemaError            this index cannot take this semantic field; nothing was changed
+    │   ├── NotAttached        the index has no semantic field of that name
+    │   └── BindingConflict    it has one already, with another model or other fields
+    └── ModelError
+        ├── MissingExtra       an optional dependency is not installed
+        ├── ModelUnavailable   the model cannot be loaded, or its provider does not answer
+        ├── InputRejected      the model refuses this text; another text may pass
+        ├── BadVector          the model returned something that is not a usable vector
+        └── FingerprintMismatch  query and index would use different models
+"""
+
+from __future__ import annotations
+
+
+class EsSemanticError(Exception):
+    """Base of all errors raised on purpose.
+
+    ``what`` says what happened and to which index, document or file; ``hint`` says what to do next.
+    Neither may hold a secret: both are printed and logged.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.what}\n{self.hint}" if self.hint else self.what
+
+
+class UsageError(EsSemanticError):
+    """The call or the command line is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """The configuration file is wrong; the text names file and line."""
+
+
+class InvalidQuery(UsageError):
+    """The query text, a filter or a size cannot be used."""
+
+
+class ClusterError(EsSemanticError):
+    """Elasticsearch refused a request or could not be asked.
+
+    ``status`` is the HTTP status (None when nothing answered), ``error_type`` Elasticsearch's name for the error.
+    """
+
+    def __init__(self, what: str, *, status: int | None = None, error_type: str = "", hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.status = status
+        self.error_type = error_type
+
+
+class Unreachable(ClusterError):
+    """No configured URL answered."""
+
+
+class NotElasticsearch(ClusterError):
+    """Something that is not Elasticsearch answers at the URL."""
+
+
+class UnsupportedVersion(ClusterError):
+    """The server is older than es-semantic supports."""
+
+
+class Forbidden(ClusterError):
+    """The credentials are wrong or lack a privilege (HTTP 401 and 403)."""
+
+
+class IndexUnavailable(ClusterError):
+    """The index does not exist, is closed, or is read-only."""
+
+
+class RequestFailed(ClusterError):
+    """Any other refusal, with Elasticsearch's own reason."""
+
+
+class NodeError(EsSemanticError):
+    """The local node could not be fetched, started or stopped."""
+
+
+class SchemaError(EsSemanticError):
+    """The index cannot take the semantic field; nothing was changed."""
+
+
+class NotAttached(SchemaError):
+    """The index has no semantic field of that name."""
+
+
+class BindingConflict(SchemaError):
+    """The index has a semantic field of that name with another definition."""
+
+
+class ModelError(EsSemanticError):
+    """An embedding model failed."""
+
+
+class MissingExtra(ModelError):
+    """An optional dependency is not installed; the hint is the exact install command."""
+
+
+class ModelUnavailable(ModelError):
+    """The model cannot be loaded, or its provider does not answer."""
+
+
+class InputRejected(ModelError):
+    """The model refuses one of the given texts; others may pass."""
+
+
+class BadVector(ModelError):
+    """The model returned a vector that is non-finite, zero or of the wrong size."""
+
+
+class FingerprintMismatch(ModelError):
+    """The query's model is not the model that made the index's vectors."""

@@ -1,0 +1,144 @@
+"""Reasons to refuse an attach, found before anything is changed: pure functions over mapping and settings."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from es_semantic.errors import IndexUnavailable, SchemaError, UsageError
+from es_semantic.schema.target import Target, blocks_of
+
+TEXT_TYPES = frozenset({"text", "match_only_text", "annotated_text", "search_as_you_type"})
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
+
+
+def require_usable_name(name: str) -> None:
+    """Refuse a name that could not be a top-level object field.
+
+    Raises:
+        UsageError: the name has dots, starts with an underscore, or is empty.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a semantic field", hint="Use letters, digits, _ and -, a letter first, 64 at most."
+        )
+
+
+def require_writable(target: Target) -> None:
+    """Refuse a target under a block.
+
+    Raises:
+        IndexUnavailable: with the blocks named.
+    """
+    blocks = blocks_of(target)
+    if blocks:
+        raise IndexUnavailable(
+            f"{target.kind} {target.name!r} is read-only: {', '.join(blocks)}", hint="Lift the block and try again."
+        )
+
+
+def require_text_fields(target: Target, fields: Sequence[str], *, name: str) -> None:
+    """Check that every source field exists, is text, and is kept in ``_source``.
+
+    Raises:
+        UsageError: no fields, or one twice.
+        SchemaError: a field is missing, of another type, not a field of its own, or not in ``_source``.
+    """
+    if not fields or len(set(fields)) != len(fields):
+        raise UsageError("name at least one source field, and none twice", hint="For example: --fields title,body")
+    _require_source(target, fields)
+    known = dict(text_fields(target.mapping))
+    for field in fields:
+        if field == name or field.startswith(f"{name}."):
+            raise SchemaError(f"{field!r} lies inside the semantic field {name!r}", hint="Choose another --name.")
+        if field in known:
+            continue
+        kind = type_of(target.mapping, field)
+        usable = ", ".join(sorted(known)) or "none"
+        what = f"no field {field!r}" if kind is None else f"field {field!r} is {kind}, not text,"
+        raise SchemaError(f"{what} in {target.kind} {target.name!r}", hint=f"Text fields there: {usable}.")
+
+
+def require_place(target: Target, name: str, properties: Mapping[str, Any]) -> None:
+    """Check that the semantic field can be added, or is there already and fits.
+
+    Raises:
+        SchemaError: a field of that name has another type or other vectors, or the owner forbids undeclared fields.
+    """
+    existing = target.mapping.get("properties", {}).get(name)
+    if existing is not None:
+        _require_same(target, name, existing, properties[name])
+        return
+    if str(target.mapping.get("dynamic", "true")) == "strict":
+        request = f"PUT /{target.name}/_mapping\n{json.dumps({'properties': dict(properties)}, indent=2)}"
+        raise SchemaError(
+            f"{target.kind} {target.name!r} has `dynamic: strict`: only its owner declares fields there",
+            hint=f"If you are the owner, declare the semantic field, then attach again:\n{request}",
+        )
+
+
+def text_fields(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (path, type) of every text field that documents carry themselves; not those inside ``nested``."""
+    for name, field in mapping.get("properties", {}).items():
+        if field.get("type", "object") == "object":
+            yield from text_fields(field, f"{prefix}{name}.")
+        elif field["type"] in TEXT_TYPES:
+            yield f"{prefix}{name}", field["type"]
+
+
+def type_of(mapping: Mapping[str, Any], path: str) -> str | None:
+    """Return how a field that is no plain text field is mapped, in words; None where there is no such field."""
+    node: Mapping[str, Any] = mapping
+    parts = path.split(".")
+    for position, part in enumerate(parts):
+        children = node.get("properties", {})
+        if part not in children:
+            if part in node.get("fields", {}) and position == len(parts) - 1:
+                return f"a sub-field of {'.'.join(parts[:-1])!r} (name that field instead)"
+            return None
+        node = children[part]
+        if node.get("type") == "nested":
+            return f"inside the nested field {'.'.join(parts[: position + 1])!r}"
+    return str(node.get("type", "object"))
+
+
+def _require_source(target: Target, fields: Sequence[str]) -> None:
+    source = target.mapping.get("_source", {})
+    if str(source.get("enabled", "true")) == "false" or source.get("mode") == "disabled":
+        raise SchemaError(
+            f"{target.kind} {target.name!r} keeps no _source, so there is no text to embed",
+            hint="Re-index the original documents into an index that keeps _source.",
+        )
+    for field in fields:
+        included = not source.get("includes") or _matches(field, source["includes"])
+        if not included or _matches(field, source.get("excludes", [])):
+            raise SchemaError(
+                f"field {field!r} of {target.kind} {target.name!r} is not kept in _source",
+                hint="Choose fields that the mapping's _source keeps.",
+            )
+
+
+def _matches(field: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(field, p) or field.startswith(f"{p}.") for p in patterns)
+
+
+def _require_same(target: Target, name: str, existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    vector = existing.get("properties", {}).get("vector", {})
+    want = wanted["properties"]["vector"]
+    keys = ("type", "dims", "similarity")
+    differences = [f"{key}: there {vector.get(key)!r}, wanted {want[key]!r}" for key in keys if vector.get(key) != want[key]]
+    for sub, field in wanted["properties"].items():
+        there = existing.get("properties", {}).get(sub, field).get("type")
+        if sub != "vector" and there != field["type"]:
+            differences.append(f"{sub}: there {there!r}, wanted {field['type']!r}")
+    if existing.get("type", "object") != "object":
+        differences = [f"it is of type {existing['type']!r}"]
+    if differences:
+        raise SchemaError(
+            f"{target.kind} {target.name!r} already has a field {name!r} that cannot hold these vectors: "
+            + "; ".join(differences),
+            hint="Choose another name with --name; Elasticsearch cannot change or remove a mapped field.",
+        )

@@ -1,0 +1,76 @@
+"""Fill the files under ``mappings/`` and ``pipelines/``: pure functions from values to request bodies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import orjson
+
+from es_semantic.resources import resource
+from es_semantic.schema.binding import Binding, Bindings
+
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
+def fill(template: Any, values: Mapping[str, Any]) -> Any:
+    """Replace every ``${key}`` in a JSON template.
+
+    A string that is nothing but a placeholder becomes the value itself, of whatever type; inside a longer string, and
+    in keys, the value is inserted as text.
+
+    Raises:
+        KeyError: the template names a value that was not given.
+    """
+    if isinstance(template, dict):
+        return {fill(key, values): fill(value, values) for key, value in template.items()}
+    if isinstance(template, list):
+        return [fill(item, values) for item in template]
+    if not isinstance(template, str):
+        return template
+    whole = _PLACEHOLDER.fullmatch(template)
+    if whole:
+        return values[whole[1]]
+    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), template)
+
+
+def properties(name: str, binding: Binding) -> dict[str, Any]:
+    """Return the mapping properties of one semantic field."""
+    values = {
+        "name": name,
+        "dims": binding.fingerprint.dims,
+        "similarity": binding.similarity,
+        "index_options": binding.index_options,
+    }
+    filled: dict[str, Any] = fill(_json("mappings/semantic.json"), values)
+    return filled
+
+
+def pipeline(target: str, bindings: Bindings) -> dict[str, Any]:
+    """Return the ingest pipeline of an index: the owner's own final pipeline first, then every semantic field."""
+    parts = _json("pipelines/semantic.json")
+    processors = []
+    if bindings.owner_final_pipeline:
+        processors.append(fill(parts["owner"], {"owner_final_pipeline": bindings.owner_final_pipeline}))
+    for name, binding in sorted(bindings.fields.items()):
+        values = {
+            "name": name,
+            "model": binding.fingerprint.id,
+            "paths": [field.split(".") for field in binding.source],
+            "painless": _text("pipelines/semantic.painless"),
+        }
+        processors.append(fill(parts["semantic_field"], values))
+    body: dict[str, Any] = fill(parts["pipeline"], {"target": target, "processors": processors})
+    return body
+
+
+@cache
+def _text(relative: str) -> str:
+    return resource(relative).read_text(encoding="utf-8")
+
+
+@cache
+def _json(relative: str) -> Any:
+    return orjson.loads(_text(relative))

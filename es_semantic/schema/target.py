@@ -1,0 +1,163 @@
+"""What a name stands for: an index, an alias, a data stream or an index template, and the state it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from es_semantic.cluster.steps import Request, Steps, optional, url_path
+from es_semantic.errors import IndexUnavailable, SchemaError, UsageError
+
+Kind = Literal["index", "data stream", "index template"]
+
+BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata", "read")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing that a semantic field can be attached to.
+
+    ``name`` is what requests address: an alias is resolved to its index. ``mapping`` and ``settings`` (flat keys) are
+    those of the index, of the data stream's write index, or what the template gives to new indices. ``template`` is
+    the index template's own body, for a template and for the one that a data stream is made from.
+    """
+
+    kind: Kind
+    name: str
+    mapping: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    template_name: str | None = None
+    template: Mapping[str, Any] | None = None
+    backing: tuple[str, ...] = field(default=())
+
+    @property
+    def final_pipeline(self) -> str | None:
+        """The final pipeline in force, None where there is none."""
+        name = self.settings.get("index.final_pipeline", "_none")
+        return None if name == "_none" else str(name)
+
+
+def resolve(name: str) -> Steps[Target]:
+    """Look up an index, an alias of one index, or a data stream.
+
+    Raises:
+        UsageError: the name is a pattern or a list.
+        IndexUnavailable: nothing of that name exists, or it is closed.
+        SchemaError: an alias of several indices.
+    """
+    require_one_name(name)
+    found = yield from optional(Request("GET", url_path("/_resolve/index/{}", name), {"expand_wildcards": "all"}))
+    if not found or not any(found.get(kind) for kind in ("indices", "aliases", "data_streams")):
+        yield from _say_what_is_missing(name)
+    if found["data_streams"]:
+        return (yield from _data_stream(name))
+    concrete = name
+    if found["aliases"]:
+        concrete = _only_index(name, found["aliases"][0]["indices"])
+    elif "closed" in found["indices"][0].get("attributes", ()):
+        raise IndexUnavailable(f"index {name!r} is closed", hint=f"Open it: POST /{name}/_open")
+    mapping = yield Request("GET", url_path("/{}/_mapping", concrete))
+    settings = yield Request("GET", url_path("/{}/_settings", concrete), {"flat_settings": "true"})
+    return Target("index", concrete, mapping[concrete]["mappings"], settings[concrete]["settings"])
+
+
+def resolve_template(name: str) -> Steps[Target]:
+    """Look up an index template and what it gives to a new index.
+
+    Raises:
+        UsageError: the name is a pattern or a list.
+        IndexUnavailable: no such template.
+    """
+    require_one_name(name)
+    template = yield from _template(name)
+    if template is None:
+        raise IndexUnavailable(f"no index template {name!r}", hint="List them: GET /_index_template")
+    simulated = yield Request(
+        "POST", url_path("/_index_template/_simulate/{}", name), {"flat_settings": "true"}
+    )
+    gives = simulated["template"]
+    return Target("index template", name, gives.get("mappings", {}), _flat(gives.get("settings", {})), name, template)
+
+
+def require_one_name(name: str) -> None:
+    """Refuse wildcards and lists, which could reach more than the user looked at.
+
+    Raises:
+        UsageError: the name is empty, a pattern or a list.
+    """
+    if not name.strip() or any(character in name for character in "*?,") or name == "_all" or name.startswith("-"):
+        raise UsageError(f"{name!r} is not the name of one index", hint="Name one index, alias or data stream.")
+
+
+def blocks_of(target: Target) -> list[str]:
+    """Return the blocks that forbid changes, such as ``index.blocks.read_only``."""
+    keys = [f"index.blocks.{block}" for block in BLOCKS]
+    return [key for key in keys if str(target.settings.get(key, "false")) == "true"]
+
+
+def _data_stream(name: str) -> Steps[Target]:
+    stream = (yield Request("GET", url_path("/_data_stream/{}", name)))["data_streams"][0]
+    backing = tuple(index["index_name"] for index in stream["indices"])
+    mappings = yield Request("GET", url_path("/{}/_mapping", name))
+    settings = yield Request("GET", url_path("/{}/_settings", name), {"flat_settings": "true"})
+    write = backing[-1]
+    owners = {body["settings"].get("index.final_pipeline", "_none") for body in settings.values()}
+    if len(owners) > 1:
+        raise SchemaError(
+            f"the backing indices of data stream {name!r} have different final pipelines: {', '.join(sorted(owners))}",
+            hint="Give them one and the same index.final_pipeline first.",
+        )
+    template_name = stream["template"]
+    return Target(
+        "data stream",
+        name,
+        mappings[write]["mappings"],
+        settings[write]["settings"],
+        template_name,
+        (yield from _template(template_name)),
+        backing,
+    )
+
+
+def _template(name: str) -> Steps[dict[str, Any] | None]:
+    found = yield from optional(Request("GET", url_path("/_index_template/{}", name)))
+    if not found or not found["index_templates"]:
+        return None
+    body = dict(found["index_templates"][0]["index_template"])
+    # Elasticsearch reports these two and refuses them when they are put back.
+    for reported in ("created_date", "created_date_millis", "modified_date", "modified_date_millis"):
+        body.pop(reported, None)
+    return body
+
+
+def _only_index(alias: str, indices: str | list[str]) -> str:
+    names = [indices] if isinstance(indices, str) else indices
+    if len(names) != 1:
+        raise SchemaError(
+            f"alias {alias!r} stands for {len(names)} indices: {', '.join(sorted(names))}",
+            hint="Name one of these indices.",
+        )
+    return names[0]
+
+
+def _say_what_is_missing(name: str) -> Steps[None]:
+    hint = "List what there is: GET /_cat/indices?v"
+    if (yield from _template_exists(name)):
+        hint = f"An index template has that name; to attach to it: --template {name}"
+    raise IndexUnavailable(f"no index, alias or data stream {name!r}", status=404, hint=hint)
+
+
+def _template_exists(name: str) -> Steps[bool]:
+    found = yield from optional(Request("GET", url_path("/_index_template/{}", name)), missing=(403, 404))
+    return bool(found)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
