@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +77,8 @@ def capabilities() -> Steps[Capabilities]:
     except Forbidden as error:
         if error.status != 403:
             raise
-    try:
+    with contextlib.suppress(Forbidden, RequestFailed):
         licence = (yield Request("GET", "/_license"))["license"]["type"]
-    except (Forbidden, RequestFailed):
-        pass
     retrievers = {}
     for name in RETRIEVERS:
         retrievers[name] = yield from _refusal(name)

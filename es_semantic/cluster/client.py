@@ -54,9 +54,7 @@ def connect_async(settings: ConnectionSettings, *, default_url: str = DEFAULT_UR
     try:
         import aiohttp  # noqa: F401
     except ImportError as error:
-        raise MissingExtra(
-            "the asynchronous client needs aiohttp", hint="pip install 'es-semantic[async]'"
-        ) from error
+        raise MissingExtra("the asynchronous client needs aiohttp", hint="pip install 'es-semantic[async]'") from error
     try:
         return AsyncElasticsearch(**options)
     except (ValueError, OSError) as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from elastic_transport import ConnectionTimeout, SerializationError, TlsError, TransportError
 from elastic_transport import ConnectionError as TransportConnectionError
+from elastic_transport import ConnectionTimeout, SerializationError, TlsError, TransportError
 from elasticsearch import ApiError, UnsupportedProductError
 
 from es_semantic.errors import (
@@ -33,6 +33,14 @@ def translate(error: ApiError | TransportError | UnsupportedProductError, reques
     return _unanswered(error, request)
 
 
+def failure(status: int, body: Any, request: str) -> ClusterError:
+    """Return our exception for an error body of Elasticsearch: of a request, or of one search of an ``_msearch``."""
+    kind, reason = reason_of(body)
+    said = f"{request}: {reason or kind or 'no reason given'} (HTTP {status})"
+    category, hint = _category(status, kind, reason)
+    return category(said, status=status, error_type=kind, hint=hint)
+
+
 def reason_of(body: Any) -> tuple[str, str]:
     """Return ``(type, reason)`` of an Elasticsearch error body or of one item's ``error``; empty when there is none."""
     error = body.get("error", body) if isinstance(body, dict) else body
@@ -48,12 +56,10 @@ def reason_of(body: Any) -> tuple[str, str]:
 
 def _refused(error: ApiError, request: str) -> ClusterError:
     status = error.meta.status
-    kind, reason = reason_of(error.body)
+    kind, _ = reason_of(error.body)
     if not kind and "x-elastic-product" not in error.meta.headers and status not in (401, 403, 429, 502, 503, 504):
         return _not_elasticsearch(request)
-    said = f"{request}: {reason or kind or 'no reason given'} (HTTP {status})"
-    category, hint = _category(status, kind, reason)
-    return category(said, status=status, error_type=kind, hint=hint)
+    return failure(status, error.body, request)
 
 
 def _category(status: int, kind: str, reason: str) -> tuple[type[ClusterError], str]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from elastic_transport import ApiResponse, TransportError
@@ -119,26 +119,13 @@ async def run_async(client: AsyncElasticsearch, steps: Steps[T]) -> T:
         steps.close()
 
 
-@overload
-def execute(client: Elasticsearch, steps: Steps[T]) -> T: ...
-@overload
-def execute(client: AsyncElasticsearch, steps: Steps[T]) -> Awaitable[T]: ...
-def execute(client: AnyClient, steps: Steps[T]) -> T | Awaitable[T]:
-    """Run the procedure with the shell that fits the client; an asynchronous client's result must be awaited."""
-    if isinstance(client, AsyncElasticsearch):
-        return run_async(client, steps)
-    return run(client, steps)
-
-
 def _perform(client: Elasticsearch, step: Step) -> Any:
     if isinstance(step, Compute):
         return step.function()
     if isinstance(step, Pause):
         return time.sleep(step.seconds)
     return _body(
-        client.perform_request(
-            step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body
-        )
+        client.perform_request(step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body)
     )
 
 
@@ -155,7 +142,9 @@ async def _perform_async(client: AsyncElasticsearch, step: Step) -> Any:
 
 
 def _body(response: ApiResponse[Any]) -> Any:
-    return response.body
+    if isinstance(response.body, (dict, list)) or response.meta.status == 204:
+        return response.body
+    raise UnsupportedProductError("the answer is not JSON", response.meta, response.body)
 
 
 def _named(error: Exception, step: Step) -> Exception:

@@ -183,7 +183,7 @@ class OllamaModel(HttpModel):
     url: Url = "http://localhost:11434"
 
 
-ModelSettings = Annotated[SentenceTransformersModel | OpenAIModel | OllamaModel, Field(discriminator="provider")]
+ModelSettings = SentenceTransformersModel | OpenAIModel | OllamaModel
 
 
 class SemanticFieldSettings(Settings):
@@ -207,7 +207,7 @@ class Config(Settings):
 
     connection: ConnectionSettings = ConnectionSettings()
     node: NodeSettings = NodeSettings()
-    models: dict[str, ModelSettings] = {}
+    models: dict[str, Annotated[ModelSettings, Field(discriminator="provider")]] = {}
     semantic_fields: list[SemanticFieldSettings] = []
 
     @model_validator(mode="after")
@@ -218,7 +218,7 @@ class Config(Settings):
                 raise _problem(f"is not a defined model; defined: {known}", "semantic_fields", number, "model")
         return self
 
-    def model(self, name: str = "default") -> SentenceTransformersModel | OpenAIModel | OllamaModel:
+    def model(self, name: str = "default") -> ModelSettings:
         """Return the settings of a named model.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Vectors as base64 of big-endian float32, the string form that Elasticsearch takes for a dense_vector (9.3 and later)."""
+"""Vectors as base64 of big-endian float32: the string form of a dense_vector, from Elasticsearch 9.3 on."""
 
 from __future__ import annotations
 

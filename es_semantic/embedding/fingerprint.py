@@ -59,7 +59,9 @@ def require_same_model(bound: Fingerprint, loaded: Fingerprint, *, index: str) -
     names = [name for name in Fingerprint.model_fields if name != "probe"]
     different = [name for name in names if getattr(bound, name) != getattr(loaded, name)]
     if different:
-        rows = "\n".join(f"  {name}: index {getattr(bound, name)!r}, here {getattr(loaded, name)!r}" for name in different)
+        rows = "\n".join(
+            f"  {name}: index {getattr(bound, name)!r}, here {getattr(loaded, name)!r}" for name in different
+        )
         raise FingerprintMismatch(
             f"index {index!r} is bound to model {bound.id}, but this is {loaded.id}:\n{rows}",
             hint="Use the model that the index is bound to, or attach another semantic field for this model.",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from es_semantic.cluster.capabilities import server_version
-from es_semantic.cluster.steps import Request, Steps, optional, url_path
+from es_semantic.cluster.steps import Compute, Request, Steps, optional, url_path
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import ModelProfile, require_same_model
 from es_semantic.errors import BindingConflict, FingerprintMismatch, RequestFailed, SchemaError
@@ -14,7 +14,7 @@ from es_semantic.schema import checks, plan, render
 from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.index_options import index_options
 from es_semantic.schema.privileges import require_privileges
-from es_semantic.schema.target import Target, resolve, resolve_template
+from es_semantic.schema.target import Target, resolve, resolve_template, with_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Change:
 def attach_steps(
     index: str,
     fields: Sequence[str],
-    model: ModelProfile,
+    load_profile: Callable[[], ModelProfile],
     *,
     name: str = DEFAULT_FIELD_NAME,
     template: bool = False,
@@ -46,13 +46,14 @@ def attach_steps(
     """Attach a semantic field; see :func:`es_semantic.attach`."""
     checks.require_usable_name(name)
     version = yield from server_version()
-    target = yield from (resolve_template(index) if template else resolve(index))
+    target = yield from _target(index, template=template)
     bindings = read_bindings(target.mapping, index=target.name)
     bound = bindings.fields.get(name)
-    if bound is not None:
-        require_same_binding(bound, fields, model, target=target, name=name)
     checks.require_writable(target)
     checks.require_text_fields(target, fields, name=name)
+    model = yield Compute(load_profile)
+    if bound is not None:
+        require_same_binding(bound, fields, model, target=target, name=name)
     binding = bound or _new_binding(target, name, fields, model, index_options(model.dims, version))
     wanted = _with_owner(target, bindings).with_field(name, binding)
     properties = render.properties(name, binding)
@@ -73,7 +74,7 @@ def detach_steps(
     index: str, *, name: str = DEFAULT_FIELD_NAME, template: bool = False, dry_run: bool = False
 ) -> Steps[Change]:
     """Detach a semantic field; see :func:`es_semantic.detach`."""
-    target = yield from (resolve_template(index) if template else resolve(index))
+    target = yield from _target(index, template=template)
     bindings = read_bindings(target.mapping, index=target.name)
     if not bindings.fields:
         return Change(target.name, target.kind, name, None, (), changed=False)
@@ -87,6 +88,12 @@ def detach_steps(
             yield from optional(request, missing=(404,) if request.method == "DELETE" else ())
     notes = _notes(target)
     return Change(target.name, target.kind, name, binding, tuple(requests), changed=True, notes=notes)
+
+
+def _target(index: str, *, template: bool) -> Steps[Target]:
+    if template:
+        return (yield from resolve_template(index))
+    return (yield from with_template((yield from resolve(index))))
 
 
 def require_same_binding(

@@ -129,7 +129,9 @@ def _require_same(target: Target, name: str, existing: Mapping[str, Any], wanted
     vector = existing.get("properties", {}).get("vector", {})
     want = wanted["properties"]["vector"]
     keys = ("type", "dims", "similarity")
-    differences = [f"{key}: there {vector.get(key)!r}, wanted {want[key]!r}" for key in keys if vector.get(key) != want[key]]
+    differences = [
+        f"{key}: there {vector.get(key)!r}, wanted {want[key]!r}" for key in keys if vector.get(key) != want[key]
+    ]
     for sub, field in wanted["properties"].items():
         there = existing.get("properties", {}).get(sub, field).get("type")
         if sub != "vector" and there != field["type"]:

@@ -66,9 +66,7 @@ def _put_final_pipeline(target: Target, final: str | None) -> Request:
     return Request("PUT", url_path("/{}/_settings", target.name), body={"index.final_pipeline": final})
 
 
-def _put_template(
-    target: Target, properties: Mapping[str, Any], meta: dict[str, Any], final: str | None
-) -> Request:
+def _put_template(target: Target, properties: Mapping[str, Any], meta: dict[str, Any], final: str | None) -> Request:
     """Put the template with these properties added (None removes one), this ``_meta`` and this final pipeline."""
     assert target.template is not None
     assert target.template_name is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
@@ -19,8 +19,8 @@ class Target:
     """One thing that a semantic field can be attached to.
 
     ``name`` is what requests address: an alias is resolved to its index. ``mapping`` and ``settings`` (flat keys) are
-    those of the index, of the data stream's write index, or what the template gives to new indices. ``template`` is
-    the index template's own body, for a template and for the one that a data stream is made from.
+    those of the index, of the data stream's write index, or what the template gives to new indices. ``template_name``
+    is the template itself, or the one that a data stream is made from, and ``template`` its body once it has been read.
     """
 
     kind: Kind
@@ -29,7 +29,6 @@ class Target:
     settings: Mapping[str, Any]
     template_name: str | None = None
     template: Mapping[str, Any] | None = None
-    backing: tuple[str, ...] = field(default=())
 
     @property
     def final_pipeline(self) -> str | None:
@@ -73,11 +72,16 @@ def resolve_template(name: str) -> Steps[Target]:
     template = yield from _template(name)
     if template is None:
         raise IndexUnavailable(f"no index template {name!r}", hint="List them: GET /_index_template")
-    simulated = yield Request(
-        "POST", url_path("/_index_template/_simulate/{}", name), {"flat_settings": "true"}
-    )
+    simulated = yield Request("POST", url_path("/_index_template/_simulate/{}", name), {"flat_settings": "true"})
     gives = simulated["template"]
     return Target("index template", name, gives.get("mappings", {}), _flat(gives.get("settings", {})), name, template)
+
+
+def with_template(target: Target) -> Steps[Target]:
+    """Read the body of the template that a data stream is made from; reading it takes a cluster privilege."""
+    if target.template_name is None or target.template is not None:
+        return target
+    return replace(target, template=(yield from _template(target.template_name)))
 
 
 def require_one_name(name: str) -> None:
@@ -98,26 +102,16 @@ def blocks_of(target: Target) -> list[str]:
 
 def _data_stream(name: str) -> Steps[Target]:
     stream = (yield Request("GET", url_path("/_data_stream/{}", name)))["data_streams"][0]
-    backing = tuple(index["index_name"] for index in stream["indices"])
     mappings = yield Request("GET", url_path("/{}/_mapping", name))
     settings = yield Request("GET", url_path("/{}/_settings", name), {"flat_settings": "true"})
-    write = backing[-1]
+    write = stream["indices"][-1]["index_name"]
     owners = {body["settings"].get("index.final_pipeline", "_none") for body in settings.values()}
     if len(owners) > 1:
         raise SchemaError(
             f"the backing indices of data stream {name!r} have different final pipelines: {', '.join(sorted(owners))}",
             hint="Give them one and the same index.final_pipeline first.",
         )
-    template_name = stream["template"]
-    return Target(
-        "data stream",
-        name,
-        mappings[write]["mappings"],
-        settings[write]["settings"],
-        template_name,
-        (yield from _template(template_name)),
-        backing,
-    )
+    return Target("data stream", name, mappings[write]["mappings"], settings[write]["settings"], stream["template"])
 
 
 def _template(name: str) -> Steps[dict[str, Any] | None]:

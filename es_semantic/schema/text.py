@@ -1,7 +1,7 @@
 """The text that a semantic field embeds, and its hash.
 
-``pipelines/semantic.painless`` computes the same hash inside Elasticsearch; a property test on a real node holds the two
-together.
+``pipelines/semantic.painless`` computes the same hash inside Elasticsearch; a property test on a real node holds
+the two together.
 """
 
 from __future__ import annotations

@@ -1,0 +1,172 @@
+"""The Python face of es-semantic: attach, detach, sync, status and search.
+
+Each takes an ``Elasticsearch`` or an ``AsyncElasticsearch`` client first; with the latter, await the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from es_semantic.cluster.served import Served
+from es_semantic.cluster.steps import Steps
+from es_semantic.config import DEFAULT_FIELD_NAME, Config, ModelSettings, SentenceTransformersModel
+from es_semantic.embedding import Embedder, Fingerprint
+from es_semantic.embedding.choose import cached_embedder, settings_for
+from es_semantic.errors import UsageError
+from es_semantic.retrieval.query import DEFAULT_SIZE, Filters
+from es_semantic.retrieval.results import SearchResult
+from es_semantic.retrieval.search import search_steps
+from es_semantic.schema.attach import Change, attach_steps, detach_steps
+from es_semantic.schema.binding import read_bindings
+from es_semantic.schema.target import resolve
+from es_semantic.sync.one_pass import sync_steps
+from es_semantic.sync.purge import purge_steps
+from es_semantic.sync.report import Progress, SyncReport, silent
+from es_semantic.sync.status import Status, status_steps
+
+Model = Embedder | ModelSettings | None
+"""An embedder of your own, a model's settings, or None: the default (attach), the bound one (sync, search)."""
+
+
+@Served
+def attach(
+    index: str,
+    fields: Sequence[str],
+    *,
+    model: Model = None,
+    name: str = DEFAULT_FIELD_NAME,
+    template: bool = False,
+    dry_run: bool = False,
+) -> Steps[Change]:
+    """Give an index, alias of one index, data stream or (``template=True``) index template a semantic field.
+
+    Adds the field ``name`` to the mapping, an ingest pipeline that marks documents whose vectors are missing or no
+    longer true, and the binding in the mapping's ``_meta``. A final pipeline of the owner keeps running. No document
+    is changed. Doing it again changes nothing; after an interruption it completes what is missing.
+
+    Raises:
+        UsageError: no usable field list, name or index.
+        IndexUnavailable: no such index, or it is closed or read-only.
+        SchemaError: a source field is missing or not text, or the field's place is taken; nothing was changed.
+        BindingConflict: ``name`` is bound to another model or other fields.
+        Forbidden: a privilege is missing; nothing was changed.
+        ModelError: the model cannot be loaded.
+    """
+    return attach_steps(index, fields, lambda: _loaded(model).profile, name=name, template=template, dry_run=dry_run)
+
+
+@Served
+def detach(
+    index: str,
+    *,
+    name: str = DEFAULT_FIELD_NAME,
+    template: bool = False,
+    purge: bool = False,
+    dry_run: bool = False,
+) -> Steps[tuple[Change, int]]:
+    """Undo :func:`attach`: the owner's final pipeline comes back, binding and pipeline go.
+
+    The mapped field remains, as Elasticsearch cannot remove one. With ``purge`` what it holds is removed from every
+    document. Returns the change and the number of documents purged.
+
+    Raises:
+        NotAttached: the index has semantic fields, but none of that name.
+        IndexUnavailable, Forbidden: as for :func:`attach`.
+    """
+    if purge and template:
+        raise UsageError("an index template holds no documents to purge", hint="Detach it without purge.")
+    change = yield from detach_steps(index, name=name, template=template, dry_run=dry_run)
+    if not purge or dry_run:
+        return change, 0
+    target = yield from resolve(index)
+    return change, (yield from purge_steps(target, name=name))
+
+
+@Served
+def sync(
+    index: str,
+    *,
+    model: Model = None,
+    config: Config | None = None,
+    name: str = DEFAULT_FIELD_NAME,
+    progress: Progress = silent,
+) -> Steps[SyncReport]:
+    """Look at every document once, and give each that lacks a true vector one.
+
+    Every document's text is hashed and compared, so writes that ran no pipeline are found as well. Run again after an
+    interruption it goes on where it stopped. A document that somebody changes meanwhile is left to the next pass.
+
+    Raises:
+        NotAttached: the index has no semantic field of that name.
+        FingerprintMismatch: the model is not the one that the index is bound to.
+        ModelUnavailable, ClusterError: model or cluster failed; what was written stays.
+    """
+    target = yield from resolve(index)
+    binding = read_bindings(target.mapping, index=target.name).one(name, index=target.name)
+    embedder = _embedder_for(model, config)(binding.fingerprint, target.name)
+    return (yield from sync_steps(target, binding, embedder, name=name, progress=progress))
+
+
+@Served
+def status(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[Status]:
+    """Count the documents by state.
+
+    Raises:
+        NotAttached: the index has no semantic field of that name.
+    """
+    target = yield from resolve(index)
+    binding = read_bindings(target.mapping, index=target.name).one(name, index=target.name)
+    return (yield from status_steps(target, binding, name=name))
+
+
+@Served
+def search(
+    index: str,
+    text: str,
+    *,
+    mode: str = "hybrid",
+    size: int = DEFAULT_SIZE,
+    filters: Filters = None,
+    fields: Sequence[str] | None = None,
+    model: Model = None,
+    config: Config | None = None,
+    name: str = DEFAULT_FIELD_NAME,
+) -> Steps[SearchResult]:
+    """Search by ``mode``: ``hybrid`` (BM25 and kNN fused by reciprocal rank, rank_constant 60), ``knn`` or ``bm25``.
+
+    ``fields`` are what BM25 looks at, boosts allowed (``title^2``); by default the source fields. ``filters`` are
+    Elasticsearch query clauses that every hit must match; they apply inside both legs. ``size`` is 1 to 10,000.
+
+    Raises:
+        InvalidQuery: the text is empty or too long, or mode, size or a filter cannot be used.
+        NotAttached: the index has no semantic field of that name.
+        FingerprintMismatch: the model is not the one that the index is bound to.
+    """
+    choose = _embedder_for(model, config)
+    return search_steps(
+        index,
+        text,
+        lambda binding: choose(binding.fingerprint, index),
+        mode=mode,
+        size=size,
+        filters=filters,
+        fields=fields,
+        name=name,
+    )
+
+
+def _loaded(model: Model) -> Embedder:
+    """Load a model by its settings, or take an embedder as it is."""
+    if model is None:
+        return cached_embedder(SentenceTransformersModel())
+    return cached_embedder(model) if isinstance(model, ModelSettings) else model
+
+
+def _embedder_for(model: Model, config: Config | None) -> Callable[[Fingerprint, str], Embedder]:
+    def choose(fingerprint: Fingerprint, index: str) -> Embedder:
+        if model is not None:
+            return _loaded(model)
+        configured = config.models.values() if config else ()
+        return cached_embedder(settings_for(fingerprint, configured, index=index))
+
+    return choose

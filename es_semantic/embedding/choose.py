@@ -1,0 +1,62 @@
+"""Which model settings serve an index that is bound to a fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from es_semantic.config import ModelSettings, OllamaModel, SentenceTransformersModel
+from es_semantic.embedding.fingerprint import Fingerprint
+from es_semantic.embedding.protocol import Embedder
+from es_semantic.embedding.providers import load_embedder
+from es_semantic.errors import ModelUnavailable
+
+
+def settings_for(fingerprint: Fingerprint, configured: Iterable[ModelSettings], *, index: str) -> ModelSettings:
+    """Return the configured model of that name, else settings made from the fingerprint alone.
+
+    URLs and keys come from the configuration only, never from the cluster: whoever can write a mapping must not be able
+    to send texts or keys elsewhere.
+
+    Raises:
+        ModelUnavailable: the model needs a URL and key, and none is configured for it.
+    """
+    for settings in configured:
+        if _serves(settings, fingerprint):
+            return settings
+    if fingerprint.provider == "sentence-transformers":
+        return SentenceTransformersModel(
+            name=fingerprint.model,
+            revision=fingerprint.revision,
+            document_prompt=fingerprint.document_prompt,
+            query_prompt=fingerprint.query_prompt,
+        )
+    if fingerprint.provider == "ollama":
+        return OllamaModel(
+            provider="ollama",
+            name=fingerprint.model,
+            document_prompt=fingerprint.document_prompt,
+            query_prompt=fingerprint.query_prompt,
+        )
+    raise ModelUnavailable(
+        f"index {index!r} is bound to {fingerprint.provider} model {fingerprint.model!r}, which is not configured here",
+        hint=f"Add it to `models` in es-semantic.yml with provider: {fingerprint.provider}, name: {fingerprint.model}, "
+        "its url and api_key.",
+    )
+
+
+@lru_cache(maxsize=4)
+def cached_embedder(settings: ModelSettings) -> Embedder:
+    """Load the model once per process; raises as :func:`load_embedder`."""
+    return load_embedder(settings)
+
+
+def _serves(settings: ModelSettings, fingerprint: Fingerprint) -> bool:
+    if (settings.provider, settings.name) != (fingerprint.provider, fingerprint.model):
+        return False
+    prompts = ("document_prompt", "query_prompt")
+    if any(getattr(settings, prompt) not in (None, getattr(fingerprint, prompt)) for prompt in prompts):
+        return False
+    revision = getattr(settings, "revision", None)
+    dimensions = getattr(settings, "dimensions", None)
+    return revision == fingerprint.revision and dimensions in (None, fingerprint.dims)

@@ -1,0 +1,79 @@
+"""What may be searched for, checked before anything is sent: pure functions."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from es_semantic.errors import InvalidQuery
+
+Mode = Literal["hybrid", "knn", "bm25"]
+LEGS: dict[Mode, tuple[str, ...]] = {"hybrid": ("bm25", "knn"), "knn": ("knn",), "bm25": ("bm25",)}
+
+MAX_QUERY_CHARACTERS = 10_000
+MAX_SIZE = 10_000
+"""Elasticsearch's own ``index.max_result_window`` and the limit of a kNN search's ``k``."""
+
+DEFAULT_SIZE = 10
+MIN_RANK_WINDOW = 100
+
+Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+
+
+def require_query(text: str) -> str:
+    """Return the text to search for: control characters become spaces, the ends are trimmed.
+
+    Raises:
+        InvalidQuery: nothing printable is left, or it is longer than 10,000 characters.
+    """
+    if len(text) > MAX_QUERY_CHARACTERS:
+        raise InvalidQuery(
+            f"the query has {len(text):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed",
+            hint="Search for a passage, not for a whole document.",
+        )
+    readable = text.encode("utf-8", "replace").decode("utf-8")
+    cleaned = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in readable).strip()
+    if not any(unicodedata.category(c)[0] not in ("C", "Z", "M") for c in cleaned):
+        raise InvalidQuery("the query is empty", hint="Give at least one letter, digit or sign to search for.")
+    return cleaned
+
+
+def require_mode(mode: str) -> Mode:
+    """Return the mode.
+
+    Raises:
+        InvalidQuery: it is none of hybrid, knn, bm25.
+    """
+    if mode not in get_args(Mode):
+        raise InvalidQuery(f"mode {mode!r} does not exist", hint=f"Use one of: {', '.join(get_args(Mode))}.")
+    return mode  # type: ignore[return-value]
+
+
+def require_size(size: int) -> int:
+    """Return the size.
+
+    Raises:
+        InvalidQuery: it is not between 1 and 10,000.
+    """
+    if not 1 <= size <= MAX_SIZE:
+        raise InvalidQuery(f"size must be between 1 and {MAX_SIZE:,}, not {size}")
+    return size
+
+
+def filter_clauses(filters: Filters) -> list[Mapping[str, Any]]:
+    """Return the filters as a list of Elasticsearch query clauses, all of which must match.
+
+    Raises:
+        InvalidQuery: a filter is not one query clause, ``{"term": {"field": "value"}}`` for instance.
+    """
+    if filters is None:
+        return []
+    clauses = [filters] if isinstance(filters, Mapping) else list(filters)
+    for clause in clauses:
+        if not isinstance(clause, Mapping) or len(clause) != 1:
+            raise InvalidQuery(
+                f"a filter must be one Elasticsearch query clause, not {clause!r}",
+                hint='For example: {"term": {"kind": "function"}}',
+            )
+    return clauses

@@ -1,0 +1,41 @@
+"""Find a semantic field by the name that queries use, which may be an alias or a data stream of several indices."""
+
+from __future__ import annotations
+
+from es_semantic.cluster.steps import Request, Steps, url_path
+from es_semantic.errors import FingerprintMismatch, SchemaError
+from es_semantic.schema.binding import Binding, read_bindings
+from es_semantic.schema.target import require_one_name
+
+
+def find_binding(index: str, name: str) -> Steps[Binding]:
+    """Return the binding that all indices behind ``index`` share.
+
+    Raises:
+        UsageError: the name is a pattern or a list.
+        IndexUnavailable: no such index.
+        NotAttached: one of the indices has no semantic field of that name.
+        FingerprintMismatch: they are bound to different models.
+        SchemaError: they are bound to different source fields.
+    """
+    require_one_name(index)
+    mappings = yield Request("GET", url_path("/{}/_mapping", index))
+    found = {
+        concrete: read_bindings(body["mappings"], index=concrete).one(name, index=concrete)
+        for concrete, body in sorted(mappings.items())
+    }
+    first, *others = found.items()
+    for concrete, binding in others:
+        if binding.fingerprint.id != first[1].fingerprint.id:
+            raise FingerprintMismatch(
+                f"{index!r} mixes models: {first[0]} has {first[1].fingerprint.id}, {concrete} has "
+                f"{binding.fingerprint.id}",
+                hint="Search these indices one by one, or bring them to one model.",
+            )
+        if binding.source != first[1].source:
+            raise SchemaError(
+                f"{index!r} mixes source fields: {first[0]} has {', '.join(first[1].source)}, {concrete} has "
+                f"{', '.join(binding.source)}",
+                hint="Search these indices one by one.",
+            )
+    return first[1]

@@ -1,0 +1,1 @@
+"""Keep vectors true: find what changed, embed it, write it."""

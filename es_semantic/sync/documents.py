@@ -1,0 +1,130 @@
+"""Which documents lack a true vector, and the partial updates that give them one: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import orjson
+
+from es_semantic.cluster.steps import Request
+from es_semantic.embedding.encoding import encode_vector
+from es_semantic.embedding.protocol import Vectors
+from es_semantic.schema.binding import Binding
+from es_semantic.schema.text import is_blank, source_text, text_hash
+
+HAS_VECTOR = "es_semantic_vector"
+
+
+class Verdict(Enum):
+    """What a document needs."""
+
+    TRUE = "its vector is that of its current text by the bound model, or it is marked empty and is"
+    EMPTY = "it has no text and is not marked so"
+    STALE = "its vector is missing, or of another text or model"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document as read: where it is, which version was seen, its text and what it needs."""
+
+    index: str
+    id: str
+    routing: str | None
+    seq_no: int
+    primary_term: int
+    text: str
+    hash: str
+    verdict: Verdict
+
+
+def page_request(
+    pit: str, keep_alive: str, binding: Binding, name: str, *, size: int, after: Sequence[Any] | None
+) -> Request:
+    """Return the search for the next page of all documents, with only what :func:`read_document` looks at.
+
+    Whether a document has a vector is told by a named ``exists`` query, so that no vector travels.
+    """
+    body: dict[str, Any] = {
+        "pit": {"id": pit, "keep_alive": keep_alive},
+        "size": size,
+        "query": {
+            "bool": {
+                "must": [{"match_all": {}}],
+                "should": [{"exists": {"field": f"{name}.vector", "_name": HAS_VECTOR}}],
+            }
+        },
+        "_source": {"includes": [*binding.source, f"{name}.hash", f"{name}.model", f"{name}.status"]},
+        "sort": [{"_shard_doc": "asc"}],
+        "seq_no_primary_term": True,
+        "track_total_hits": False,
+    }
+    if after is not None:
+        body["search_after"] = list(after)
+    return Request("POST", "/_search", {"allow_partial_search_results": "false"}, body)
+
+
+def read_document(hit: Mapping[str, Any], binding: Binding, name: str) -> Document:
+    """Judge one search hit of :func:`page_request`."""
+    source = hit.get("_source") or {}
+    text = source_text(source, binding.source)
+    digest = text_hash(text)
+    state = source.get(name)
+    state = state if isinstance(state, Mapping) else {}
+    has_vector = HAS_VECTOR in hit.get("matched_queries", ())
+    return Document(
+        index=hit["_index"],
+        id=hit["_id"],
+        routing=hit.get("_routing"),
+        seq_no=hit["_seq_no"],
+        primary_term=hit["_primary_term"],
+        text=text,
+        hash=digest,
+        verdict=_judge(text, digest, state, has_vector, binding.fingerprint.id),
+    )
+
+
+def ready_update(document: Document, vector: Vectors, model: str, *, name: str, base64: bool) -> list[bytes]:
+    """Return the two ``_bulk`` lines that store a vector of shape (dims,)."""
+    value = encode_vector(vector) if base64 else vector.tolist()
+    return _update(document, name, {**_stamp("ready", document, model), "vector": value, "error": None})
+
+
+def empty_update(document: Document, model: str, *, name: str) -> list[bytes]:
+    """Return the two ``_bulk`` lines that mark a document without text."""
+    return _update(document, name, {**_stamp("empty", document, model), "vector": None, "error": None})
+
+
+def failed_update(document: Document, model: str, reason: str, *, name: str) -> list[bytes]:
+    """Return the two ``_bulk`` lines that mark a document whose text could not be embedded."""
+    return _update(document, name, {**_stamp("failed", document, model), "vector": None, "error": reason[:1000]})
+
+
+def _judge(text: str, digest: str, state: Mapping[str, Any], has_vector: bool, model: str) -> Verdict:
+    same_text = state.get("hash") == digest
+    if is_blank(text):
+        marked = same_text and state.get("status") == "empty" and not has_vector
+        return Verdict.TRUE if marked else Verdict.EMPTY
+    current = same_text and has_vector and state.get("model") == model and state.get("status") == "ready"
+    return Verdict.TRUE if current else Verdict.STALE
+
+
+def _stamp(status: str, document: Document, model: str) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"status": status, "hash": document.hash, "model": model, "embedded_at": now}
+
+
+def _update(document: Document, name: str, state: dict[str, Any]) -> list[bytes]:
+    """A partial update that holds only if nobody has written the document since it was read."""
+    action: dict[str, Any] = {
+        "_index": document.index,
+        "_id": document.id,
+        "if_seq_no": document.seq_no,
+        "if_primary_term": document.primary_term,
+    }
+    if document.routing is not None:
+        action["routing"] = document.routing
+    return [orjson.dumps({"update": action}), orjson.dumps({"doc": {name: state}})]

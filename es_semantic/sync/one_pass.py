@@ -1,0 +1,147 @@
+"""One pass over an index: find every document without a true vector, embed it, write it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, server_version
+from es_semantic.cluster.steps import Compute, Request, Steps, url_path
+from es_semantic.embedding import Embedder, require_same_model
+from es_semantic.schema.binding import Binding
+from es_semantic.schema.checks import require_writable
+from es_semantic.schema.target import Target
+from es_semantic.sync import bulk
+from es_semantic.sync.documents import (
+    Document,
+    Verdict,
+    empty_update,
+    failed_update,
+    page_request,
+    read_document,
+    ready_update,
+)
+from es_semantic.sync.embed import Embedded, embed_each
+from es_semantic.sync.report import Progress, SyncReport, silent
+
+WINDOW = 512
+"""Documents embedded and written together: enough for batches of similar length."""
+
+WINDOW_CHARACTERS = 8_000_000
+PAGE_CHARACTERS = 4_000_000
+FIRST_PAGE = 64
+LARGEST_PAGE = 1000
+KEEP_ALIVE = "5m"
+
+
+def sync_steps(
+    target: Target, binding: Binding, embedder: Embedder, *, name: str, progress: Progress = silent
+) -> Steps[SyncReport]:
+    """Bring every document of the target up to date once; see :func:`es_semantic.sync`."""
+    require_writable(target)
+    profile = yield Compute(lambda: embedder.profile)
+    require_same_model(binding.fingerprint, profile.fingerprint, index=target.name)
+    version = yield from server_version()
+    base64 = version is None or version >= BASE64_VECTORS_SINCE
+    one_pass = _Pass(binding, name, embedder, SyncReport(target.name, name, binding.fingerprint.id), progress, base64)
+    yield Request("POST", url_path("/{}/_refresh", target.name))
+    one_pass.report.total = (yield Request("GET", url_path("/{}/_count", target.name)))["count"]
+    pit = (yield Request("POST", url_path("/{}/_pit", target.name), {"keep_alive": KEEP_ALIVE}))["id"]
+    try:
+        yield from one_pass.read_all(pit)
+    except Exception:
+        yield _close(pit)
+        raise
+    yield _close(pit)
+    return one_pass.report
+
+
+@dataclass(slots=True)
+class _Pass:
+    binding: Binding
+    name: str
+    embedder: Embedder
+    report: SyncReport
+    progress: Progress
+    base64: bool
+    started: float = field(default_factory=time.monotonic)
+
+    def read_all(self, pit: str) -> Steps[None]:
+        size, after = FIRST_PAGE, None
+        window: list[Document] = []
+        while True:
+            page = yield page_request(pit, KEEP_ALIVE, self.binding, self.name, size=size, after=after)
+            hits = page["hits"]["hits"]
+            documents = [read_document(hit, self.binding, self.name) for hit in hits]
+            window += [document for document in documents if document.verdict is not Verdict.TRUE]
+            self.report.read += len(documents)
+            self.report.unchanged += sum(document.verdict is Verdict.TRUE for document in documents)
+            if window and (not hits or _full(window)):
+                yield from self._bring_up_to_date(window)
+                window = []
+            self._tell()
+            if not hits:
+                return
+            pit, after, size = page["pit_id"], hits[-1]["sort"], _page_size(documents)
+
+    def _bring_up_to_date(self, window: list[Document]) -> Steps[None]:
+        blank = [document for document in window if document.verdict is Verdict.EMPTY]
+        texts = [document for document in window if document.verdict is Verdict.STALE]
+        embedded = yield Compute(lambda: embed_each(self.embedder, [document.text for document in texts]))
+        outcomes = yield from self._write(texts, embedded)
+        for document, result, outcome in zip(texts, embedded, outcomes, strict=True):
+            self._count(document, result, outcome)
+        marks = yield from bulk.write([empty_update(d, self._model, name=self.name) for d in blank])
+        for document, outcome in zip(blank, marks, strict=True):
+            self._count(document, None, outcome)
+
+    def _write(self, texts: list[Document], embedded: list[Embedded]) -> Steps[list[bulk.Outcome]]:
+        outcomes = yield from bulk.write(self._updates(texts, embedded))
+        if not (self.base64 and texts and all(o.error_type == "document_parsing_exception" for o in outcomes)):
+            return outcomes
+        # A server before 9.3 takes vectors as lists only, and its version may be hidden from these credentials.
+        self.base64 = False
+        return (yield from bulk.write(self._updates(texts, embedded)))
+
+    def _updates(self, texts: list[Document], embedded: list[Embedded]) -> list[bulk.Item]:
+        return [
+            failed_update(document, self._model, result.reason, name=self.name)
+            if result.vector is None
+            else ready_update(document, result.vector, self._model, name=self.name, base64=self.base64)
+            for document, result in zip(texts, embedded, strict=True)
+        ]
+
+    def _count(self, document: Document, result: Embedded | None, outcome: bulk.Outcome) -> None:
+        if outcome.superseded:
+            self.report.superseded += 1
+        elif not outcome.ok:
+            self.report.fail(document.index, document.id, f"{outcome.error_type}: {outcome.reason}")
+        elif result is None:
+            self.report.empty += 1
+        elif result.vector is None:
+            self.report.fail(document.index, document.id, result.reason)
+        else:
+            self.report.embedded += 1
+            self.report.over_long += result.over_long
+
+    def _tell(self) -> None:
+        self.report.seconds = time.monotonic() - self.started
+        self.progress(self.report)
+
+    @property
+    def _model(self) -> str:
+        return self.binding.fingerprint.id
+
+
+def _full(window: list[Document]) -> bool:
+    return len(window) >= WINDOW or sum(len(document.text) for document in window) >= WINDOW_CHARACTERS
+
+
+def _page_size(documents: list[Document]) -> int:
+    """As many documents as make about four million characters, judged by the page just read."""
+    mean = sum(len(document.text) for document in documents) / len(documents) + 1
+    return max(1, min(LARGEST_PAGE, int(PAGE_CHARACTERS / mean)))
+
+
+def _close(pit: str) -> Request:
+    return Request("DELETE", "/_pit", body={"id": pit})
