@@ -64,7 +64,7 @@ def attach_steps(
     if bound is not None and (yield from _in_force(target, wanted, properties)):
         requests = []
     if not dry_run:
-        for request in requests:
+        for request in requests:  # noqa: UP028 (a list cannot be sent the answers)
             yield request
     notes = _notes(target) if requests else ()
     return Change(target.name, target.kind, name, binding, tuple(requests), bool(requests), notes)

@@ -44,7 +44,7 @@ def sync_steps(
     version = yield from server_version()
     base64 = version is None or version >= BASE64_VECTORS_SINCE
     one_pass = _Pass(binding, name, embedder, SyncReport(target.name, name, binding.fingerprint.id), progress, base64)
-    yield Request("POST", url_path("/{}/_refresh", target.name))
+    yield _refresh(target)
     one_pass.report.total = (yield Request("GET", url_path("/{}/_count", target.name)))["count"]
     pit = (yield Request("POST", url_path("/{}/_pit", target.name), {"keep_alive": KEEP_ALIVE}))["id"]
     try:
@@ -53,6 +53,7 @@ def sync_steps(
         yield _close(pit)
         raise
     yield _close(pit)
+    yield _refresh(target)
     return one_pass.report
 
 
@@ -145,3 +146,7 @@ def _page_size(documents: list[Document]) -> int:
 
 def _close(pit: str) -> Request:
     return Request("DELETE", "/_pit", body={"id": pit})
+
+
+def _refresh(target: Target) -> Request:
+    return Request("POST", url_path("/{}/_refresh", target.name))

@@ -1,0 +1,53 @@
+"""``es-semantic attach``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import es_semantic
+from es_semantic.cli.changes import print_change
+from es_semantic.cli.context import Context
+from es_semantic.cli.options import DryRun, Index, Json, ModelName, Name, Template
+from es_semantic.cli.output import out
+from es_semantic.config import DEFAULT_FIELD_NAME, ModelSettings, SentenceTransformersModel
+from es_semantic.errors import UsageError
+
+
+def attach(
+    ctx: typer.Context,
+    index: Index,
+    fields: Annotated[str | None, typer.Option("--fields", help="Source fields, separated by commas.")] = None,
+    model: ModelName = None,
+    name: Name = None,
+    template: Template = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Give a live index a semantic field. Nothing is re-created, and programs that write to it need no change."""
+    configured = ctx.obj.semantic_field(index, name)
+    if fields is None and configured is None:
+        raise UsageError(
+            f"which fields of {index!r} hold the text?",
+            hint="Use --fields title,body, or list the index under semantic_fields in es-semantic.yml.",
+        )
+    change = es_semantic.attach(
+        ctx.obj.client,
+        index,
+        [field.strip() for field in fields.split(",")] if fields is not None else configured.fields,
+        model=model_settings(ctx.obj, model or (configured.model if configured else None)),
+        name=name or (configured.name if configured else DEFAULT_FIELD_NAME),
+        template=template,
+        dry_run=dry_run,
+    )
+    print_change(change, dry_run=dry_run, as_json=as_json)
+    if not as_json and not dry_run and not template:
+        out.print(f"Next: es-semantic sync {change.target}", soft_wrap=True)
+
+
+def model_settings(context: Context, name: str | None) -> ModelSettings:
+    """Return the settings of a configured model, or take the name as SentenceTransformers would."""
+    if name is None or name == "default" or name in context.config.models:
+        return context.config.model(name or "default")
+    return SentenceTransformersModel(name=name)

@@ -1,0 +1,54 @@
+"""What every verb starts from: the configuration and a client."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from elasticsearch import Elasticsearch
+
+from es_semantic.cluster import node
+from es_semantic.cluster.client import connect
+from es_semantic.config import DEFAULT_URL, Config, ConnectionSettings, SemanticFieldSettings, load_config
+from es_semantic.errors import ConfigError, UsageError
+
+
+class Context:
+    """Settings file and URL from the command line, read when first needed."""
+
+    def __init__(self, config_path: Path | None, url: str | None) -> None:
+        self.config_path = config_path
+        self._url = url
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration, with the command line's URL in it."""
+        config = load_config(self.config_path)
+        if self._url is None:
+            return config
+        try:
+            connection = ConnectionSettings.model_validate({**config.connection.model_dump(), "url": self._url})
+        except ValueError as error:
+            raise UsageError(f"--url {self._url!r} is not an http:// or https:// URL") from error
+        return config.model_copy(update={"connection": connection})
+
+    @cached_property
+    def client(self) -> Elasticsearch:
+        """A client for the configured cluster, else for the node that ``up`` started."""
+        if self.config.connection.urls:
+            return connect(self.config.connection)
+        running = node.running()
+        return connect(self.config.connection, default_url=running.url if running else DEFAULT_URL)
+
+    def semantic_field(self, index: str, name: str | None) -> SemanticFieldSettings | None:
+        """Return the configured semantic field of this index; with several, ``name`` must choose.
+
+        Raises:
+            ConfigError: several are configured and none is chosen.
+        """
+        fields = [field for field in self.config.semantic_fields if field.index == index]
+        chosen = [field for field in fields if name in (None, field.name)]
+        if len(chosen) > 1:
+            names = ", ".join(field.name for field in chosen)
+            raise ConfigError(f"several semantic fields are configured for {index!r}: {names}", hint="Use --name.")
+        return chosen[0] if chosen else None

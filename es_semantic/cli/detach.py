@@ -1,0 +1,36 @@
+"""``es-semantic detach``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import es_semantic
+from es_semantic.cli.changes import print_change
+from es_semantic.cli.options import DryRun, Index, Json, Name, Template
+from es_semantic.cli.output import out
+from es_semantic.config import DEFAULT_FIELD_NAME
+
+
+def detach(
+    ctx: typer.Context,
+    index: Index,
+    name: Name = None,
+    template: Template = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Remove the stored values from every document too.")] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Undo attach: pipeline and binding go, and the owner's own final pipeline comes back."""
+    field = name or DEFAULT_FIELD_NAME
+    change, purged = es_semantic.detach(
+        ctx.obj.client, index, name=field, template=template, purge=purge, dry_run=dry_run
+    )
+    print_change(change, dry_run=dry_run, as_json=as_json, verb="detached from", purged=purged)
+    if as_json or dry_run:
+        return
+    if purge:
+        out.print(f"Removed {field!r} from {purged} documents.")
+    elif change.changed:
+        out.print("The documents keep their stored values; `detach --purge` removes them.")

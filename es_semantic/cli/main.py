@@ -1,0 +1,65 @@
+"""Assemble the verbs, and turn every ending into an exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 finished with dead letters, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from es_semantic.cli import attach, demo, detach, doctor, down, search, status, sync, up
+from es_semantic.cli.context import Context
+from es_semantic.cli.output import print_error
+from es_semantic.errors import EsSemanticError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="es-semantic",
+    help="Semantic search for the Elasticsearch you already run.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for verb in (up, down, doctor, attach, detach, sync, status, search, demo):
+    app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Settings file; default es-semantic.yml in this folder.")
+    ] = None,
+    url: Annotated[str | None, typer.Option("--url", help="Elasticsearch, instead of the configured one.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every request to stderr.")] = False,
+) -> None:
+    """Semantic search for the Elasticsearch you already run."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO if verbose else logging.ERROR)
+    ctx.obj = Context(config, url)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    as_json = "--json" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except EsSemanticError as error:
+        print_error(error, as_json=as_json)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("Stopped. Run the same command again to go on.", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,101 @@
+"""Printing: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from es_semantic.errors import EsSemanticError
+from es_semantic.sync.report import Progress as ProgressCallback
+from es_semantic.sync.report import SyncReport
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+LINE_EVERY = 10.0
+"""Seconds between progress lines where stderr is not a terminal."""
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+
+
+def print_error(error: EsSemanticError, *, as_json: bool) -> None:
+    """Print what happened and what to do next; with ``--json`` also as a document on stdout."""
+    err.print(f"[bold red]Error:[/] {_plain(error.what)}", soft_wrap=True)
+    if error.hint:
+        err.print(_plain(error.hint), soft_wrap=True)
+    if as_json:
+        print_json({"error": {"type": type(error).__name__, "what": error.what, "hint": error.hint}})
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something that is not a result."""
+    err.print(_plain(text), soft_wrap=True)
+
+
+def table(*columns: str, rows: list[list[str]], title: str = "") -> Table:
+    """Return a table of plain text."""
+    grid = Table(*columns, title=_plain(title) or None, title_justify="left", header_style="bold")
+    for row in rows:
+        grid.add_row(*map(_plain, row))
+    return grid
+
+
+@contextmanager
+def sync_progress() -> Iterator[ProgressCallback]:
+    """Show a sync's progress with documents per second and the time left."""
+    if not err.is_terminal:
+        yield _Lines()
+        return
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task("embedding", total=None, rate="")
+
+        def show(report: SyncReport) -> None:
+            progress.update(task, total=max(report.total, done(report)), completed=done(report), rate=rate(report))
+
+        yield show
+
+
+def done(report: SyncReport) -> int:
+    """Documents dealt with so far."""
+    return report.unchanged + report.embedded + report.empty + report.failed + report.superseded
+
+
+def rate(report: SyncReport) -> str:
+    """Documents embedded per second."""
+    return f"{report.embedded / report.seconds:.0f} docs/s" if report.seconds and report.embedded else ""
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, report: SyncReport) -> None:
+        if report.seconds >= self._next:
+            self._next = report.seconds + LINE_EVERY
+            say(f"{report.index}: {done(report)} of {report.total} documents {rate(report)}".rstrip())
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
