@@ -84,8 +84,8 @@ def detach_steps(
     requests = plan.detach_requests(target, name, bindings)
     if not dry_run:
         for request in requests:
-            # A run that was killed may have deleted the pipeline already.
-            yield from optional(request, missing=(404,) if request.method == "DELETE" else ())
+            # A killed run may have deleted the pipeline already (404); other data streams may still run it (400).
+            yield from optional(request, missing=(400, 404) if request.method == "DELETE" else ())
     notes = _notes(target)
     return Change(target.name, target.kind, name, binding, tuple(requests), changed=True, notes=notes)
 
@@ -158,15 +158,16 @@ def _require_scripts(target: Target, bindings: Bindings) -> Steps[None]:
 
 
 def _in_force(target: Target, bindings: Bindings, properties: dict[str, object]) -> Steps[bool]:
-    """Say whether a killed or an earlier attach has left nothing to do."""
-    pipeline = plan.pipeline_id(target)
-    stored = yield from optional(Request("GET", url_path("/_ingest/pipeline/{}", pipeline)))
-    body = (stored or {}).get(pipeline, {})
-    same_pipeline = all(body.get(key) == value for key, value in render.pipeline(target.name, bindings).items())
-    mapped = all(name in target.mapping.get("properties", {}) for name in properties)
+    """Say whether nothing is left to do; an index born from an attached template runs that template's pipeline."""
+    current = target.final_pipeline
+    if current is None or any(name not in target.mapping.get("properties", {}) for name in properties):
+        return False
     template = (target.template or {}).get("template", {})
-    in_template = target.template is None or pipeline == _final_of(template.get("settings", {}))
-    return same_pipeline and mapped and target.final_pipeline == pipeline and in_template
+    if target.template is not None and current != _final_of(template.get("settings", {})):
+        return False
+    stored = yield from optional(Request("GET", url_path("/_ingest/pipeline/{}", current)))
+    wanted = render.pipeline(target.name, bindings)["processors"]
+    return bool((stored or {}).get(current, {}).get("processors") == wanted)
 
 
 def _final_of(settings: dict[str, dict[str, str]]) -> str | None:

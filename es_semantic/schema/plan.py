@@ -17,9 +17,8 @@ from es_semantic.schema.target import Target
 
 
 def pipeline_id(target: Target) -> str:
-    """Return the id of the pipeline that belongs to this target."""
-    kind = "template-" if target.kind == "index template" else ""
-    return f"es-semantic-{kind}{target.name}"
+    """Return the id of the pipeline that belongs to this target; all data streams of one template share theirs."""
+    return f"es-semantic-template-{target.template_name}" if target.template_name else f"es-semantic-{target.name}"
 
 
 def attach_requests(target: Target, bindings: Bindings, properties: dict[str, Any]) -> list[Request]:
@@ -59,7 +58,7 @@ def detach_requests(target: Target, name: str, bindings: Bindings) -> list[Reque
 
 def _put_pipeline(target: Target, bindings: Bindings) -> Request:
     path = url_path("/_ingest/pipeline/{}", pipeline_id(target))
-    return Request("PUT", path, body=render.pipeline(target.name, bindings))
+    return Request("PUT", path, body=render.pipeline(target.template_name or target.name, bindings))
 
 
 def _put_final_pipeline(target: Target, final: str | None) -> Request:

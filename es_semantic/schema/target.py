@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,7 +21,8 @@ class Target:
 
     ``name`` is what requests address: an alias is resolved to its index. ``mapping`` and ``settings`` (flat keys) are
     those of the index, of the data stream's write index, or what the template gives to new indices. ``template_name``
-    is the template itself, or the one that a data stream is made from, and ``template`` its body once it has been read.
+    and ``template`` are the name and body of the template itself, or of the one that a data stream is made from, once
+    it has been read.
     """
 
     kind: Kind
@@ -50,7 +52,7 @@ def resolve(name: str) -> Steps[Target]:
     if not found or not any(found.get(kind) for kind in ("indices", "aliases", "data_streams")):
         yield from _say_what_is_missing(name)
     if found["data_streams"]:
-        return (yield from _data_stream(name))
+        return (yield from _data_stream(name, found["data_streams"][0]["backing_indices"]))
     concrete = name
     if found["aliases"]:
         concrete = _only_index(name, found["aliases"][0]["indices"])
@@ -78,10 +80,31 @@ def resolve_template(name: str) -> Steps[Target]:
 
 
 def with_template(target: Target) -> Steps[Target]:
-    """Read the body of the template that a data stream is made from; reading it takes a cluster privilege."""
-    if target.template_name is None or target.template is not None:
+    """Add the template that a data stream is made from; reading templates takes a cluster privilege.
+
+    Raises:
+        SchemaError: no template matches the data stream any more, so that it cannot roll over either.
+    """
+    if target.kind != "data stream":
         return target
-    return replace(target, template=(yield from _template(target.template_name)))
+    templates = (yield Request("GET", "/_index_template"))["index_templates"]
+    name = template_of(target.name, {each["name"]: each["index_template"] for each in templates})
+    if name is None:
+        raise SchemaError(
+            f"no index template matches data stream {target.name!r}", hint="Create one; rolling over needs it as well."
+        )
+    return replace(target, template_name=name, template=(yield from _template(name)))
+
+
+def template_of(data_stream: str, templates: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the name of the template that makes this data stream's indices: of those that match and are for data
+    streams the one of highest priority (Elastic docs, "Index templates")."""
+    matching = [
+        (body.get("priority", 0), name)
+        for name, body in templates.items()
+        if "data_stream" in body and any(fnmatch.fnmatchcase(data_stream, p) for p in body["index_patterns"])
+    ]
+    return max(matching)[1] if matching else None
 
 
 def require_one_name(name: str) -> None:
@@ -100,18 +123,17 @@ def blocks_of(target: Target) -> list[str]:
     return [key for key in keys if str(target.settings.get(key, "false")) == "true"]
 
 
-def _data_stream(name: str) -> Steps[Target]:
-    stream = (yield Request("GET", url_path("/_data_stream/{}", name)))["data_streams"][0]
+def _data_stream(name: str, backing: str | list[str]) -> Steps[Target]:
     mappings = yield Request("GET", url_path("/{}/_mapping", name))
     settings = yield Request("GET", url_path("/{}/_settings", name), {"flat_settings": "true"})
-    write = stream["indices"][-1]["index_name"]
+    write = backing if isinstance(backing, str) else backing[-1]
     owners = {body["settings"].get("index.final_pipeline", "_none") for body in settings.values()}
     if len(owners) > 1:
         raise SchemaError(
             f"the backing indices of data stream {name!r} have different final pipelines: {', '.join(sorted(owners))}",
             hint="Give them one and the same index.final_pipeline first.",
         )
-    return Target("data stream", name, mappings[write]["mappings"], settings[write]["settings"], stream["template"])
+    return Target("data stream", name, mappings[write]["mappings"], settings[write]["settings"])
 
 
 def _template(name: str) -> Steps[dict[str, Any] | None]:
