@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,7 +40,8 @@ class TinyEmbedder:
 
     def vector(self, text: str) -> NDArray[np.float32]:
         """The unit vector of a text, shape (dims,), float32."""
-        total = sum((self._word(word) for word in text.lower().split() or [text]), np.zeros(self.dims))
+        words = Counter(text.lower().split() or [text])
+        total = sum((count * self._word(word) for word, count in words.items()), np.zeros(self.dims))
         unit: NDArray[np.float32] = (total / np.linalg.norm(total)).astype(np.float32)
         return unit
 

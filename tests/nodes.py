@@ -131,7 +131,7 @@ def remove_everything(client: Elasticsearch, prefix: str) -> None:
     client.options(ignore_status=[400, 404]).indices.delete_data_stream(name=f"{prefix}*", expand_wildcards="all")
     for name in client.indices.get(index=f"{prefix}*", expand_wildcards="all", features="aliases"):
         client.indices.delete(index=name)
-    for template in client.indices.get_index_template(name=f"{prefix}*")["index_templates"]:
+    for template in client.options(ignore_status=404).indices.get_index_template(name=f"{prefix}*")["index_templates"]:
         client.indices.delete_index_template(name=template["name"])
     for pattern in (f"{prefix}*", f"es-semantic-{prefix}*", f"es-semantic-template-{prefix}*"):
         for pipeline in client.options(ignore_status=404).ingest.get_pipeline(id=pattern).body:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import typer
 from elasticsearch import Elasticsearch
 from rich.table import Table
@@ -71,7 +73,7 @@ def cell(result: SearchResult, rank: int) -> str:
         return "-"
     hit = result.hits[rank]
     legs = "".join(f", {leg} #{place.rank}" for leg, place in hit.legs.items()) if result.mode == "hybrid" else ""
-    summary = str(hit.source.get("summary", "")).replace("[", r"\[")
+    summary = textwrap.shorten(str(hit.source.get("summary", "")), 110, placeholder=" ...").replace("[", r"\[")
     return f"[bold cyan]{hit.id}[/] [dim]{hit.score:.3f}{legs}[/]\n{summary}"
 
 

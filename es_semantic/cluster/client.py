@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch, Elasticsearch
@@ -13,7 +14,11 @@ RETRIED_STATUSES = (429, 502, 503, 504)
 
 
 def client_options(settings: ConnectionSettings, *, default_url: str = DEFAULT_URL) -> dict[str, Any]:
-    """Return the keyword arguments that both client classes take; ``default_url`` where no URL is configured."""
+    """Return the keyword arguments that both client classes take; ``default_url`` where no URL is configured.
+
+    Raises:
+        ConfigError: the CA file does not exist.
+    """
     options: dict[str, Any] = {
         "hosts": settings.urls or [default_url],
         "request_timeout": settings.request_timeout,
@@ -22,6 +27,8 @@ def client_options(settings: ConnectionSettings, *, default_url: str = DEFAULT_U
         "retry_on_status": RETRIED_STATUSES,
     }
     if settings.ca_certs:
+        if not Path(settings.ca_certs).is_file():
+            raise ConfigError(f"connection.ca_certs: no file {settings.ca_certs}", hint="Give the path of a PEM file.")
         options["ca_certs"] = settings.ca_certs
     if settings.api_key:
         options["api_key"] = settings.api_key.get_secret_value()

@@ -31,13 +31,14 @@ class Request:
     """One HTTP request to Elasticsearch.
 
     ``body`` is a JSON object, or a list of already encoded lines for the newline-delimited APIs (``_bulk``,
-    ``_msearch``).
+    ``_msearch``). ``about`` names in errors what the path does not tell, such as the index of a ``_msearch``.
     """
 
     method: str
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | list[bytes] | None = None
+    about: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -149,5 +150,7 @@ def _body(response: ApiResponse[Any]) -> Any:
 
 def _named(error: Exception, step: Step) -> Exception:
     if isinstance(step, Request) and isinstance(error, (ApiError, TransportError, UnsupportedProductError)):
-        return translate(error, f"{step.method} {step.path}")
+        return translate(
+            error, f"{step.about}: {step.method} {step.path}" if step.about else f"{step.method} {step.path}"
+        )
     return error

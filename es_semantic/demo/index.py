@@ -14,6 +14,7 @@ from es_semantic.resources import resource
 
 INDEX = "python-docs"
 FIELDS = ("name", "summary", "body")
+KEPT = ("kind", "module", "signature", "summary", "body", "since", "deprecated")
 
 
 def fill(client: Elasticsearch, documents: Sequence[dict[str, Any]]) -> int:
@@ -22,11 +23,11 @@ def fill(client: Elasticsearch, documents: Sequence[dict[str, Any]]) -> int:
     Raises:
         UsageError: an index of that name holds something else.
     """
-    mapping = orjson.loads(resource("mappings/python-docs.json").read_bytes())
+    definition = orjson.loads(resource("mappings/python-docs.json").read_bytes())
     if not client.indices.exists(index=INDEX):
-        client.indices.create(index=INDEX, mappings=mapping)
+        client.indices.create(index=INDEX, **definition)
     else:
-        _require_ours(client, mapping)
+        _require_ours(client, definition["mappings"]["_meta"]["description"])
     if client.count(index=INDEX)["count"] == len(documents):
         return 0
     created, _ = bulk(client, _actions(documents), refresh=True, stats_only=True, raise_on_error=False)
@@ -35,13 +36,18 @@ def fill(client: Elasticsearch, documents: Sequence[dict[str, Any]]) -> int:
 
 def _actions(documents: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for document in documents:
-        body = {key: value for key, value in document.items() if key != "id"}
-        yield {"_op_type": "create", "_index": INDEX, "_id": document["id"], "_source": body}
+        source = {key: document[key] for key in KEPT if key in document}
+        yield {
+            "_op_type": "create",
+            "_index": INDEX,
+            "_id": document["id"],
+            "_source": {"name": document["id"], **source},
+        }
 
 
-def _require_ours(client: Elasticsearch, mapping: dict[str, Any]) -> None:
+def _require_ours(client: Elasticsearch, description: str) -> None:
     meta = client.indices.get_mapping(index=INDEX)[INDEX]["mappings"].get("_meta", {})
-    if meta.get("description") != mapping["_meta"]["description"]:
+    if meta.get("description") != description:
         raise UsageError(
             f"an index {INDEX!r} is there already, and it is not the demo's",
             hint="Run the demo on another cluster: unset ES_SEMANTIC_URL, or give --url.",

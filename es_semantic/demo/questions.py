@@ -7,10 +7,10 @@ words, some need both.
 QUESTIONS: tuple[str, ...] = (
     "run a function later without blocking",
     "split a path into folder and file name",
+    "JSONDecodeError",
     "how many processors does this computer have",
-    "chmod",
-    "Ascii85 encoding",
-    "evaluate a literal without executing code",
+    "keep only the most recent results of an expensive function",
+    "count how often each item occurs",
     "strip the extension from a filename",
-    "work out the square root exactly for whole numbers",
+    "wait until several threads have reached the same point",
 )

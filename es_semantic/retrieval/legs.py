@@ -19,8 +19,11 @@ Key = tuple[str, str]
 
 
 def bm25_body(text: str, fields: Sequence[str], filters: Clauses, *, size: int) -> dict[str, Any]:
-    """Return the lexical leg: the text against all fields (Elastic docs, "Multi-match query")."""
-    match = {"multi_match": {"query": text, "fields": list(fields), "type": "most_fields"}}
+    """Return the lexical leg: the text against all fields as if they were one (Elastic docs, "Multi-match query").
+
+    Why ``cross_fields``: docs/decisions/bm25-leg.md.
+    """
+    match = {"multi_match": {"query": text, "fields": list(fields), "type": "cross_fields"}}
     return {"size": size, "query": {"bool": {"must": [match], "filter": list(filters)}}}
 
 
@@ -42,7 +45,7 @@ def msearch_request(index: str, bodies: Sequence[Mapping[str, Any]]) -> Request:
     """Return one ``_msearch`` with every leg; no documents travel, only ids and scores."""
     header = orjson.dumps({"index": index, "allow_partial_search_results": False})
     lines = [line for body in bodies for line in (header, orjson.dumps({**body, **_IDS_ONLY}))]
-    return Request("POST", "/_msearch", params={"filter_path": _KEPT}, body=lines)
+    return Request("POST", "/_msearch", {"filter_path": _KEPT}, lines, about=f"searching {index!r}")
 
 
 def page_request(index: str, keys: Sequence[Key], *, excludes: Sequence[str]) -> Request:

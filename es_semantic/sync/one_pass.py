@@ -24,7 +24,7 @@ from es_semantic.sync.documents import (
 from es_semantic.sync.embed import Embedded, embed_each
 from es_semantic.sync.report import Progress, SyncReport, silent
 
-WINDOW = 512
+WINDOW = 256
 """Documents embedded and written together: enough for batches of similar length."""
 
 WINDOW_CHARACTERS = 8_000_000
@@ -77,10 +77,11 @@ class _Pass:
             window += [document for document in documents if document.verdict is not Verdict.TRUE]
             self.report.read += len(documents)
             self.report.unchanged += sum(document.verdict is Verdict.TRUE for document in documents)
-            if window and (not hits or _full(window)):
-                yield from self._bring_up_to_date(window)
-                window = []
             self._tell()
+            while window and (not hits or _full(window)):
+                part, window = window[:WINDOW], window[WINDOW:]
+                yield from self._bring_up_to_date(part)
+                self._tell()
             if not hits:
                 return
             pit, after, size = page["pit_id"], hits[-1]["sort"], _page_size(documents)

@@ -8,6 +8,7 @@ import orjson
 
 from es_semantic.cluster.steps import Request, Steps, url_path
 from es_semantic.errors import RequestFailed
+from es_semantic.schema.checks import is_semantic_field
 from es_semantic.schema.target import Target
 from es_semantic.sync import bulk
 
@@ -24,17 +25,28 @@ def purge_steps(target: Target, *, name: str) -> Steps[int]:
     Raises:
         RequestFailed: some documents could not be changed; running it again goes on with these.
     """
-    if name not in target.mapping.get("properties", {}):
+    if not is_semantic_field(target.mapping, name):
         return 0
-    removed = 0
     yield Request("POST", url_path("/{}/_refresh", target.name))
     pit = (yield Request("POST", url_path("/{}/_pit", target.name), {"keep_alive": KEEP_ALIVE}))["id"]
+    try:
+        removed = yield from _remove_all(target, name, pit)
+    except Exception:
+        yield _close(pit)
+        raise
+    yield _close(pit)
+    yield Request("POST", url_path("/{}/_refresh", target.name))
+    return removed
+
+
+def _remove_all(target: Target, name: str, pit: str) -> Steps[int]:
+    removed = 0
     after: list[Any] | None = None
     while True:
         page = yield _page(pit, name, after)
         hits = page["hits"]["hits"]
         if not hits:
-            break
+            return removed
         outcomes = yield from bulk.write([_removal(hit, name) for hit in hits])
         failed = [outcome for outcome in outcomes if not outcome.ok and outcome.status != 404]
         if failed:
@@ -46,9 +58,10 @@ def purge_steps(target: Target, *, name: str) -> Steps[int]:
             )
         removed += sum(outcome.ok for outcome in outcomes)
         after, pit = hits[-1]["sort"], page["pit_id"]
-    yield Request("DELETE", "/_pit", body={"id": pit})
-    yield Request("POST", url_path("/{}/_refresh", target.name))
-    return removed
+
+
+def _close(pit: str) -> Request:
+    return Request("DELETE", "/_pit", body={"id": pit})
 
 
 def _page(pit: str, name: str, after: list[Any] | None) -> Request:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ...config.settings import NodeSettings
-from . import docker, local, process
-from .configuration import Security
-from .paths import NodeHome, default_home, make_folder
-from .progress import Report
-from .state import How, NodeInfo, State, living_process, read_state, write_state
+from es_semantic.cluster.node import docker, local, process
+from es_semantic.cluster.node.configuration import Security
+from es_semantic.cluster.node.paths import NodeHome, default_home, make_folder
+from es_semantic.cluster.node.progress import Report
+from es_semantic.cluster.node.state import How, NodeInfo, State, living_process, read_state, write_state
+from es_semantic.config.settings import NodeSettings
 
 __all__ = ["How", "NodeInfo", "Report", "Security", "down", "running", "up"]
 

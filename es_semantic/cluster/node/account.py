@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .paths import is_root
+from es_semantic.cluster.node.paths import is_root
 
 _NOBODY = 65534
 

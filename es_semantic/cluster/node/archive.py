@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from ...errors import NodeError
+from es_semantic.errors import NodeError
 
 SUFFIXES = (".tar.gz", ".tgz", ".zip")
 SERVER_JAR = "lib/elasticsearch-[0-9]*.jar"

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from ...errors import NodeError
-from .paths import NodeHome
+from es_semantic.cluster.node.paths import NodeHome
+from es_semantic.errors import NodeError
 
 CLUSTER_NAME = "es-semantic"
 ADDRESS = "127.0.0.1"

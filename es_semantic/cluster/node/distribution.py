@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from ...errors import NodeError
-from . import archive, maven
-from .download import download, plain
-from .paths import make_folder, require_space
-from .progress import Report
+from es_semantic.cluster.node import archive, maven
+from es_semantic.cluster.node.download import download, plain
+from es_semantic.cluster.node.paths import make_folder, require_space
+from es_semantic.cluster.node.progress import Report
+from es_semantic.errors import NodeError
 
 _LAUNCHER = "lib/tools/server-launcher/server-launcher-*.jar"
 # What is unpacked from an archive, in multiples of its own size.

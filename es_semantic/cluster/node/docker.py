@@ -7,12 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ...config.settings import NodeSettings
-from ...errors import NodeError
-from ...resources import resource
-from .health import node_url, wait_until_ready
-from .progress import Report
-from .state import State
+from es_semantic.cluster.node.health import node_url, wait_until_ready
+from es_semantic.cluster.node.progress import Report
+from es_semantic.cluster.node.state import State
+from es_semantic.config.settings import NodeSettings
+from es_semantic.errors import NodeError
+from es_semantic.resources import resource
 
 PROJECT = "es-semantic"
 SERVICE = "elasticsearch"

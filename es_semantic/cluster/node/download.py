@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from ...errors import NodeError
-from .paths import require_space
-from .progress import Report, download_progress
+from es_semantic.cluster.node.paths import require_space
+from es_semantic.cluster.node.progress import Report, download_progress
+from es_semantic.errors import NodeError
 
 _TRIES = 5
 _PAUSE_SECONDS = 1.0

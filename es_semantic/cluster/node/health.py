@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import httpx
 
-from ...errors import NodeError
-from .configuration import ADDRESS, Security
+from es_semantic.cluster.node.configuration import ADDRESS, Security
+from es_semantic.errors import NodeError
 
 _POLL_SECONDS = 0.25
 _ANSWER_SECONDS = 5.0

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ...errors import NodeError
-from .account import Account, may
+from es_semantic.cluster.node.account import Account, may
+from es_semantic.errors import NodeError
 
 MINIMUM_VERSION = 21
 NEEDED_MODULES = frozenset({"jdk.attach", "jdk.incubator.vector"})

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import psutil
 
-from ...config.settings import NodeSettings
-from ...errors import NodeError
-from . import process
-from .account import Account, give, may, service_account
-from .archive import SERVER_JAR
-from .configuration import Security, node_name, write_config
-from .distribution import provide
-from .health import free_port, node_url, require_free_port, wait_until_ready
-from .java import find_java
-from .paths import NodeHome, default_cache
-from .progress import Report
-from .state import State, living_process, write_state
+from es_semantic.cluster.node import process
+from es_semantic.cluster.node.account import Account, give, may, service_account
+from es_semantic.cluster.node.archive import SERVER_JAR
+from es_semantic.cluster.node.configuration import Security, node_name, write_config
+from es_semantic.cluster.node.distribution import provide
+from es_semantic.cluster.node.health import free_port, node_url, require_free_port, wait_until_ready
+from es_semantic.cluster.node.java import find_java
+from es_semantic.cluster.node.paths import NodeHome, default_cache
+from es_semantic.cluster.node.progress import Report
+from es_semantic.cluster.node.state import State, living_process, write_state
+from es_semantic.config.settings import NodeSettings
+from es_semantic.errors import NodeError
 
 START_SECONDS = 180.0
 

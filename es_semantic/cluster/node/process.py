@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from .account import Account, identity
-from .paths import NodeHome
+from es_semantic.cluster.node.account import Account, identity
+from es_semantic.cluster.node.paths import NodeHome
 
 _MAIN_CLASS = "org.elasticsearch.server.launcher.ServerLauncher"
 # The launcher only starts and watches the server; these are the options Elastic's own scripts give it.

