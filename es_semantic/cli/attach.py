@@ -9,7 +9,7 @@ import typer
 import es_semantic
 from es_semantic.cli.changes import print_change
 from es_semantic.cli.context import Context
-from es_semantic.cli.options import DryRun, Index, Json, ModelName, Name, Template
+from es_semantic.cli.options import DryRun, Index, Json, ModelName, Name, Template, names
 from es_semantic.cli.output import out
 from es_semantic.config import DEFAULT_FIELD_NAME, ModelSettings, SentenceTransformersModel
 from es_semantic.errors import UsageError
@@ -35,7 +35,7 @@ def attach(
     change = es_semantic.attach(
         ctx.obj.client,
         index,
-        [field.strip() for field in fields.split(",")] if fields is not None else configured.fields,
+        names(fields) if fields is not None else configured.fields,
         model=model_settings(ctx.obj, model or (configured.model if configured else None)),
         name=name or (configured.name if configured else DEFAULT_FIELD_NAME),
         template=template,

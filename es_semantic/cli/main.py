@@ -8,9 +8,8 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from es_semantic.cli import attach, demo, detach, doctor, down, search, status, sync, up
@@ -19,6 +18,9 @@ from es_semantic.cli.output import print_error
 from es_semantic.errors import EsSemanticError
 
 INTERRUPTED = 130
+
+# Newer releases of typer carry their own copy of click, so that `click.ClickException` is not what they raise.
+_CLICK_EXCEPTION: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 app = typer.Typer(
     name="es-semantic",
@@ -53,10 +55,10 @@ def main() -> None:
     except EsSemanticError as error:
         print_error(error, as_json=as_json)
         code = error.exit_code
-    except click.ClickException as error:
+    except _CLICK_EXCEPTION as error:
         error.show()
         code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("Stopped. Run the same command again to go on.", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:

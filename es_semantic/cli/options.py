@@ -6,6 +6,12 @@ from typing import Annotated
 
 import typer
 
+
+def names(text: str) -> list[str]:
+    """Return the names of a comma-separated list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 Index = Annotated[str, typer.Argument(help="Index, alias or data stream.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Name = Annotated[str | None, typer.Option("--name", help="Name of the semantic field.  [default: semantic]")]

@@ -8,7 +8,7 @@ import orjson
 import typer
 
 import es_semantic
-from es_semantic.cli.options import Index, Json, Name
+from es_semantic.cli.options import Index, Json, Name, names
 from es_semantic.cli.output import out, print_json, table
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.errors import UsageError
@@ -38,7 +38,7 @@ def search(
         mode=mode,
         size=size,
         filters=[read_filter(item) for item in filters or []],
-        fields=[field.strip() for field in fields.split(",")] if fields else None,
+        fields=names(fields) if fields is not None else None,
         config=ctx.obj.config,
         name=name or DEFAULT_FIELD_NAME,
     )

@@ -155,6 +155,12 @@ class SentenceTransformersModel(Settings):
     document_prompt: str | None = None
     query_prompt: str | None = None
 
+    @field_validator("name")
+    @classmethod
+    def _full_name(cls, name: str) -> str:
+        """One model has one name: SentenceTransformers takes this one without its organisation as well."""
+        return DEFAULT_MODEL if name == DEFAULT_MODEL.rsplit("/", 1)[1] else name
+
 
 class HttpModel(Settings):
     """What the HTTP providers share. ``timeout`` is seconds per request, ``batch_size`` texts per request."""

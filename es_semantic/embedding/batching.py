@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from es_semantic.errors import BadVector
 
 TOKEN_BUDGET = 4096
 """Padded tokens per batch: a batch's cost is its longest text times its size."""
+
+SMALLEST = float(np.finfo(np.float32).tiny)
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def plan_batches(
@@ -37,36 +41,50 @@ def embed_in_batches(
 ) -> Vectors:
     """Encode batch by batch and return all vectors in the order of the texts, shape (texts, dims).
 
+    Without ``dims``, the first batch tells their size and the others must have the same.
+
     Raises:
         BadVector: see :func:`checked`.
     """
-    parts = [checked(encode([texts[i] for i in batch]), len(batch), dims) for batch in batches]
-    if not parts:
-        return np.empty((0, dims or 0), dtype=np.float32)
-    vectors = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
-    for batch, part in zip(batches, parts, strict=True):
+    vectors = np.empty((len(texts), dims or 0), dtype=np.float32)
+    for batch in batches:
+        part = checked(encode([texts[i] for i in batch]), len(batch), dims)
+        if dims is None:
+            dims = part.shape[1]
+            vectors = np.empty((len(texts), dims), dtype=np.float32)
         vectors[batch] = part
     return vectors
 
 
-def checked(vectors: Vectors, count: int, dims: int | None) -> Vectors:
-    """Return the vectors as a float32 array of shape (count, dims).
+def checked(vectors: Any, count: int, dims: int | None) -> Vectors:
+    """Return the vectors, an array or lists of real numbers, as a float32 array of shape (count, dims).
 
     Raises:
-        BadVector: wrong number, wrong size, a value that is not finite in float32, or a vector of length zero.
+        BadVector: wrong number, wrong size, a value that is not a number or not finite in float32, or a vector whose
+            squared length is zero or infinite in float32, in which Elasticsearch computes it.
     """
-    try:
-        with np.errstate(over="ignore"):
-            array = np.asarray(vectors, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise BadVector(f"the model returned something that is not {count} vectors of one size") from error
+    array = _float32(vectors, count)
     if array.ndim != 2 or array.shape[0] != count or (dims is not None and array.shape[1] != dims):
         wanted = f"({count}, {dims if dims is not None else 'dims'})"
         raise BadVector(f"the model returned an array of shape {array.shape}, wanted {wanted}")
     finite = np.isfinite(array).all(axis=1)
     if not finite.all():
         raise BadVector(f"the model returned NaN or infinity for text {int(np.argmin(finite))} of a batch of {count}")
-    norms = np.linalg.norm(array.astype(np.float64), axis=1)
-    if not (norms > 0).all():
-        raise BadVector(f"the model returned a zero vector for text {int(np.argmin(norms))} of a batch of {count}")
+    squares = np.einsum("ij,ij->i", array, array, dtype=np.float64)
+    usable = (squares >= SMALLEST) & (squares <= LARGEST)
+    if not usable.all():
+        worst = int(np.argmin(usable))
+        kind = "zero vector" if squares[worst] < SMALLEST else "vector too long for float32"
+        raise BadVector(f"the model returned a {kind} for text {worst} of a batch of {count}")
     return array
+
+
+def _float32(vectors: Any, count: int) -> Vectors:
+    try:
+        array = np.asarray(vectors)
+    except (TypeError, ValueError) as error:
+        raise BadVector(f"the model returned something that is not {count} vectors of one size") from error
+    if array.dtype.kind not in "fiu":
+        raise BadVector(f"the model returned something that is not numbers (numpy type {array.dtype})")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)

@@ -47,7 +47,10 @@ def settings_for(fingerprint: Fingerprint, configured: Iterable[ModelSettings], 
 
 @lru_cache(maxsize=4)
 def cached_embedder(settings: ModelSettings) -> Embedder:
-    """Load the model once per process; raises as :func:`load_embedder`."""
+    """Load the model once per process; raises as :func:`load_embedder`.
+
+    Two threads that ask for the same model before it is loaded both load it; the second copy lives as long as its user.
+    """
     return load_embedder(settings)
 
 

@@ -19,6 +19,10 @@ MIN_PROBE_COSINE = 0.99
 all-MiniLM-L6-v2); other weights move it much farther."""
 
 
+MAX_DIMS = 4096
+"""The longest vector that a dense_vector field takes (Elastic docs, "Dense vector field type")."""
+
+
 class Fingerprint(BaseModel):
     """What must be equal for two vectors to be comparable.
 
@@ -31,7 +35,7 @@ class Fingerprint(BaseModel):
     provider: str
     model: str
     revision: str | None = None
-    dims: int = Field(ge=1, le=4096)
+    dims: int = Field(ge=1, le=MAX_DIMS)
     pooling: str | None = None
     normalized: bool | None = None
     document_prompt: str = ""
@@ -66,7 +70,13 @@ def require_same_model(bound: Fingerprint, loaded: Fingerprint, *, index: str) -
             f"index {index!r} is bound to model {bound.id}, but this is {loaded.id}:\n{rows}",
             hint="Use the model that the index is bound to, or attach another semantic field for this model.",
         )
-    cosine = _cosine(decode_vector(bound.probe), decode_vector(loaded.probe))
+    cosine = _probe_cosine(bound, loaded)
+    if cosine is None:
+        raise FingerprintMismatch(
+            f"index {index!r} is bound to model {bound.id}, but the probe vector stored in its mapping is unusable, so "
+            "nothing tells whether the model here is the same",
+            hint="Was _meta.es_semantic edited? Detach the semantic field and attach it again.",
+        )
     if cosine < MIN_PROBE_COSINE:
         raise FingerprintMismatch(
             f"index {index!r} is bound to model {bound.id}; the model here has the same name, but its vector of the "
@@ -75,5 +85,14 @@ def require_same_model(bound: Fingerprint, loaded: Fingerprint, *, index: str) -
         )
 
 
-def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
+def _probe_cosine(bound: Fingerprint, loaded: Fingerprint) -> float | None:
+    """Return the cosine of the two probe vectors, None where one of them is broken."""
+    try:
+        a, b = (decode_vector(side.probe).astype(np.float64) for side in (bound, loaded))
+    except ValueError:
+        return None
+    if a.shape != (bound.dims,) or b.shape != (loaded.dims,):
+        return None
+    with np.errstate(all="ignore"):
+        cosine = float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
+    return cosine if np.isfinite(cosine) else None

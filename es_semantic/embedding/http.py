@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from es_semantic.errors import InputRejected, ModelUnavailable
 
-RETRIED_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+RETRIED_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, *range(520, 530)})
+"""What OpenAI's own client retries; 520 to 529 are those of proxies and overloaded providers."""
+
 REJECTED_STATUSES = frozenset({400, 413, 422})
 MAX_WAIT = 60.0
-"""Seconds; a longer Retry-After is not waited for."""
+"""Seconds between two tries. A server that asks for a longer pause by Retry-After is not asked again."""
+
+MAX_REASON = 300
+"""Characters of a server's own words that an error repeats."""
 
 
 class TryAgain(Exception):
@@ -27,24 +34,33 @@ class TryAgain(Exception):
 
 
 class JsonPoster:
-    """Posts to one URL.
+    """Posts to one URL; safe to use from several threads.
 
-    ``transport`` replaces the network in tests. ``sleep`` waits between tries. Redirects are off: a redirect could
-    carry the texts and the key to another host.
+    ``key`` is sent as a bearer token and appears in no error, even if the server repeats it. ``timeout`` is seconds per
+    request, ``max_retries`` counts further tries. ``transport`` replaces the network in tests; ``sleep`` waits between
+    tries. Redirects are off: a redirect could carry the texts and the key to another host.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        headers: dict[str, str],
+        key: SecretStr | None = None,
         timeout: float,
         max_retries: int,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Nothing is sent yet.
+
+        Raises:
+            ModelUnavailable: the key holds what an HTTP header cannot carry.
+        """
         self._url = url
-        self._client = httpx.Client(headers=headers, timeout=timeout, follow_redirects=False, transport=transport)
+        self._key = key
+        self._client = httpx.Client(
+            headers=_authorization(key), timeout=timeout, follow_redirects=False, transport=transport
+        )
         self._retrying = Retrying(
             retry=retry_if_exception_type(TryAgain),
             stop=stop_after_attempt(max_retries + 1),
@@ -65,40 +81,68 @@ class JsonPoster:
         except TryAgain as error:
             raise ModelUnavailable(
                 f"{self._url}: {error}", hint="Is the embedding server up? The next run goes on where this one stopped."
-            ) from error
+            ) from None
 
     def _once(self, body: dict[str, Any]) -> dict[str, Any]:
-        try:
-            response = self._client.post(self._url, json=body)
-        except httpx.TransportError as error:
-            raise TryAgain(f"{type(error).__name__}: {error}") from error
+        response = self._send(body)
         if response.status_code in RETRIED_STATUSES:
-            raise TryAgain(_said(response), retry_after(response.headers.get("retry-after"), now=time.time()))
+            raise self._try_again(response)
         if response.status_code in REJECTED_STATUSES:
-            raise InputRejected(f"{self._url} refuses the input: {_said(response)}")
+            raise InputRejected(f"{self._url} refuses the input: {self._said(response)}")
         if response.status_code != 200:
-            raise ModelUnavailable(f"{self._url}: {_said(response)}", hint=_hint(response.status_code))
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
+            raise ModelUnavailable(f"{self._url}: {self._said(response)}", hint=_hint(response.status_code))
+        answer = _json(response)
         if not isinstance(answer, dict):
             raise ModelUnavailable(f"{self._url} answered with something that is not a JSON object", hint=_hint(404))
         return answer
 
+    def _send(self, body: dict[str, Any]) -> httpx.Response:
+        # Chained, the original would show its own text, which may repeat the key.
+        try:
+            return self._client.post(self._url, json=body)
+        except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.DecodingError) as error:
+            raise ModelUnavailable(f"{self._url}: {self._failed(error)}", hint=_hint(404)) from None
+        except httpx.TransportError as error:
+            raise TryAgain(self._failed(error)) from None
+
+    def _try_again(self, response: httpx.Response) -> TryAgain | ModelUnavailable:
+        asked = retry_after(response.headers.get("retry-after"), now=time.time())
+        if asked is not None and asked > MAX_WAIT:
+            return ModelUnavailable(
+                f"{self._url}: {self._said(response)}",
+                hint=f"The server asks to wait {asked:.0f} seconds; run again then.",
+            )
+        return TryAgain(self._said(response), asked)
+
+    def _failed(self, error: httpx.RequestError) -> str:
+        return self._presentable(f"{type(error).__name__}: {error}")
+
+    def _said(self, response: httpx.Response) -> str:
+        return self._presentable(f"HTTP {response.status_code}: {_reason(response)}")
+
+    def _presentable(self, text: str) -> str:
+        """One short line without the key; the key goes first, because a cut could leave the half of it."""
+        key = self._key.get_secret_value() if self._key else ""
+        if key:
+            text = text.replace(key, "**********")
+        line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}..."
+
 
 def retry_after(header: str | None, *, now: float) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for: a number or an HTTP date (RFC 9110, 10.2.3)."""
-    if header is None:
-        return None
+    """Return the seconds that a ``Retry-After`` header asks for: whole seconds or an HTTP date (RFC 9110, 10.2.3).
+
+    ``now`` is in seconds since the epoch. None without a header, or with one that is neither.
+    """
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
     try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
-    except ValueError:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
         return None
+    # Only a date in the zone "-0000" comes without one; it is UTC, not this machine's time.
+    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 
 
 _backoff = wait_random_exponential(multiplier=0.5, max=MAX_WAIT)
@@ -107,17 +151,34 @@ _backoff = wait_random_exponential(multiplier=0.5, max=MAX_WAIT)
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, TryAgain) else None
-    return min(asked, MAX_WAIT) if asked is not None else _backoff(state)
+    return asked if asked is not None else _backoff(state)
 
 
-def _said(response: httpx.Response) -> str:
+def _authorization(key: SecretStr | None) -> dict[str, str]:
+    value = key.get_secret_value() if key else ""
+    if not value:
+        return {}
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        raise ModelUnavailable(
+            "models.*.api_key holds a character that no key has: a space, a line break or a letter outside ASCII",
+            hint="Was the key copied with a line break at its end?",
+        )
+    return {"authorization": f"Bearer {value}"}
+
+
+def _json(response: httpx.Response) -> Any:
     try:
-        body = response.json()
-    except ValueError:
-        body = response.text
-    error = body.get("error", body.get("detail", body)) if isinstance(body, dict) else body
-    message = error.get("message", error) if isinstance(error, dict) else error
-    return f"HTTP {response.status_code}: {str(message)[:300]}"
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _reason(response: httpx.Response) -> str:
+    body = _json(response)
+    if not isinstance(body, dict):
+        return response.text
+    error = body.get("error") or body.get("detail") or body.get("message") or body
+    return str(error.get("message") or error) if isinstance(error, dict) else str(error)
 
 
 def _hint(status: int) -> str:

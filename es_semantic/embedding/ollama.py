@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
-import numpy as np
 
 from es_semantic.config import OllamaModel
 from es_semantic.embedding.http import JsonPoster
-from es_semantic.embedding.protocol import Vectors
 from es_semantic.embedding.remote import RemoteEmbedder
 from es_semantic.errors import BadVector
 
@@ -23,16 +21,16 @@ def request_body(settings: OllamaModel, texts: Sequence[str]) -> dict[str, Any]:
     return {"model": settings.name, "input": list(texts), "truncate": False}
 
 
-def parse_response(answer: dict[str, Any]) -> Vectors:
-    """Return the vectors, shape (texts, dims), in the order of the request.
+def parse_response(answer: dict[str, Any]) -> list[Any]:
+    """Return the vectors in the order of the request, unchecked.
 
     Raises:
         BadVector: the answer does not have that form.
     """
-    try:
-        return np.asarray(answer["embeddings"], dtype=np.float32)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadVector(f"the answer is not that of Ollama's /api/embed: {error}") from error
+    vectors = answer.get("embeddings")
+    if not isinstance(vectors, list):
+        raise BadVector("the answer is not that of Ollama's /api/embed: it has no list of embeddings")
+    return vectors
 
 
 class OllamaEmbedder(RemoteEmbedder):
@@ -42,7 +40,6 @@ class OllamaEmbedder(RemoteEmbedder):
         """Nothing is sent yet. ``transport`` replaces the network in tests."""
         poster = JsonPoster(
             f"{settings.url}/api/embed",
-            headers={},
             timeout=settings.timeout,
             max_retries=settings.max_retries,
             transport=transport,

@@ -11,7 +11,6 @@ import pybase64
 
 from es_semantic.config import OpenAIModel
 from es_semantic.embedding.http import JsonPoster
-from es_semantic.embedding.protocol import Vectors
 from es_semantic.embedding.remote import RemoteEmbedder
 from es_semantic.errors import BadVector
 
@@ -24,8 +23,8 @@ def request_body(settings: OpenAIModel, texts: Sequence[str]) -> dict[str, Any]:
     return body
 
 
-def parse_response(answer: dict[str, Any]) -> Vectors:
-    """Return the vectors, shape (texts, dims), in the order of the request.
+def parse_response(answer: dict[str, Any]) -> list[Any]:
+    """Return the vectors in the order of the request, unchecked.
 
     Servers that ignore ``encoding_format`` answer with lists of numbers; both forms are read. OpenAI's base64 is
     little-endian float32.
@@ -33,30 +32,37 @@ def parse_response(answer: dict[str, Any]) -> Vectors:
     Raises:
         BadVector: the answer does not have that form.
     """
+    rows = answer.get("data")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "embedding" in row for row in rows):
+        raise BadVector("the embedding server's answer is not OpenAI's format: it has no list of embeddings")
+    # True is the number 1 to Python, and 1.0 equals it.
+    by_index = {row["index"]: row["embedding"] for row in rows if type(row.get("index")) is int}
+    if len(by_index) != len(rows) or set(by_index) != set(range(len(rows))):
+        raise BadVector("the embedding server's answer lacks, skips or repeats an index")
+    return [_vector(by_index[i]) for i in range(len(rows))]
+
+
+def _vector(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
     try:
-        rows = sorted(answer["data"], key=lambda row: row["index"])
-        if [row["index"] for row in rows] != list(range(len(rows))):
-            raise BadVector("the embedding server's answer skips or repeats an index")
-        return np.stack([_vector(row["embedding"]) for row in rows])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadVector(f"the embedding server's answer is not OpenAI's format: {error}") from error
-
-
-def _vector(value: str | list[float]) -> Vectors:
-    if isinstance(value, str):
-        return np.frombuffer(pybase64.b64decode(value, validate=True), dtype="<f4").astype(np.float32)
-    return np.asarray(value, dtype=np.float32)
+        return np.frombuffer(pybase64.b64decode(value, validate=True), dtype="<f4")
+    except ValueError as error:
+        raise BadVector("the embedding server's answer holds a string that is not base64 of float32") from error
 
 
 class OpenAIEmbedder(RemoteEmbedder):
     """A model behind OpenAI's embeddings API."""
 
     def __init__(self, settings: OpenAIModel, *, transport: httpx.BaseTransport | None = None) -> None:
-        """Nothing is sent yet. ``transport`` replaces the network in tests."""
-        key = settings.api_key.get_secret_value() if settings.api_key else None
+        """Nothing is sent yet. ``transport`` replaces the network in tests.
+
+        Raises:
+            ModelUnavailable: the key holds what an HTTP header cannot carry.
+        """
         poster = JsonPoster(
             f"{settings.url}/embeddings",
-            headers={"authorization": f"Bearer {key}"} if key else {},
+            key=settings.api_key,
             timeout=settings.timeout,
             max_retries=settings.max_retries,
             transport=transport,

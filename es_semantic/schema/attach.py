@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from es_semantic.cluster.capabilities import server_version
 from es_semantic.cluster.steps import Compute, Request, Steps, optional, url_path
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import ModelProfile, require_same_model
-from es_semantic.errors import BindingConflict, FingerprintMismatch, RequestFailed, SchemaError
-from es_semantic.schema import checks, plan, render
+from es_semantic.errors import BindingConflict, FingerprintMismatch, Forbidden
+from es_semantic.schema import checks, owner, plan, preflight, render
 from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.index_options import index_options
 from es_semantic.schema.privileges import require_privileges
-from es_semantic.schema.target import Target, resolve, resolve_template, with_template
+from es_semantic.schema.target import Target, composed_body, resolve, resolve_template, with_template
+from es_semantic.schema.template import final_pipeline_of, with_final_pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +49,26 @@ def attach_steps(
     checks.require_usable_name(name)
     version = yield from server_version()
     target = yield from _target(index, template=template)
-    bindings = read_bindings(target.mapping, index=target.name)
+    bindings = _known_bindings(target) or _templates_bindings(target)
     bound = bindings.fields.get(name)
     checks.require_writable(target)
     checks.require_text_fields(target, fields, name=name)
+    yield from require_privileges(target)
+    stored, in_force = yield from _pipelines(target)
+    owners = owner.owner_final_pipeline(target, in_force)
     model = yield Compute(load_profile)
     if bound is not None:
         require_same_binding(bound, fields, model, target=target, name=name)
     binding = bound or _new_binding(target, name, fields, model, index_options(model.dims, version))
-    wanted = _with_owner(target, bindings).with_field(name, binding)
-    properties = render.properties(name, binding)
-    checks.require_place(target, name, properties)
-    yield from require_privileges(target)
-    yield from _require_scripts(target, wanted)
-    requests = plan.attach_requests(target, wanted, properties)
-    if bound is not None and (yield from _in_force(target, wanted, properties)):
-        requests = []
+    wanted = bindings.model_copy(update={"owner_final_pipeline": owners}).with_field(name, binding)
+    for field, body in render.all_properties(wanted).items():
+        checks.require_place(target, field, {field: body})
+    requests = [] if _is_done(target, wanted, in_force) else plan.attach_requests(target, wanted)
+    if requests:
+        owner.require_own_pipeline(target, stored)
+        yield from preflight.require_alone(target, wanted, stored)
+        yield from preflight.require_scripts(target, wanted)
+        yield from preflight.require_template(target, wanted)
     if not dry_run:
         for request in requests:  # noqa: UP028 (a list cannot be sent the answers)
             yield request
@@ -75,13 +81,19 @@ def detach_steps(
 ) -> Steps[Change]:
     """Detach a semantic field; see :func:`es_semantic.detach`."""
     target = yield from _target(index, template=template)
-    bindings = read_bindings(target.mapping, index=target.name)
-    if not bindings.fields:
+    bindings = _known_bindings(target) or Bindings()
+    if not bindings.fields or (name not in bindings.fields and checks.is_semantic_field(target.mapping, name)):
         return Change(target.name, target.kind, name, None, (), changed=False)
     binding = bindings.one(name, index=target.name)
     checks.require_writable(target)
     yield from require_privileges(target)
-    requests = plan.detach_requests(target, name, bindings)
+    requests = plan.detach_requests(
+        target,
+        name,
+        bindings,
+        template_final=(yield from _templates_own_final(target, bindings)),
+        unused=(yield from _unused_template_pipeline(target)),
+    )
     if not dry_run:
         for request in requests:
             # A killed run may have deleted the pipeline already (404); other data streams may still run it (400).
@@ -128,50 +140,79 @@ def _new_binding(
     )
 
 
-def _with_owner(target: Target, bindings: Bindings) -> Bindings:
-    """Remember the final pipeline in force, unless it is ours already."""
-    current = target.final_pipeline
-    if bindings.fields or current == plan.pipeline_id(target):
-        return bindings
-    if current and current.startswith("es-semantic-"):
-        raise SchemaError(
-            f"{target.kind} {target.name!r} runs the pipeline {current!r} of another semantic field",
-            hint="Detach that one first; its name tells where it was attached.",
-        )
-    return bindings.model_copy(update={"owner_final_pipeline": current})
+def _known_bindings(target: Target) -> Bindings | None:
+    """Return the bindings of the target, of a data stream those of its newest index that has any.
 
-
-def _require_scripts(target: Target, bindings: Bindings) -> Steps[None]:
-    """Compile the pipeline without keeping it: a cluster may forbid inline scripts.
-
-    Raises:
-        SchemaError: with Elasticsearch's reason.
+    One that rolled over while a detach was cut off has an unbound index after its bound ones.
     """
-    body = {"pipeline": render.pipeline(target.name, bindings), "docs": [{"_source": {}}]}
-    try:
-        yield Request("POST", "/_ingest/pipeline/_simulate", body=body)
-    except RequestFailed as error:
-        raise SchemaError(
-            f"this cluster does not take the ingest pipeline for {target.name!r}: {error.what}",
-            hint="Inline Painless scripts must be allowed (script.allowed_types, script.allowed_contexts).",
-        ) from error
+    newest_first = (state.mapping for _, state in sorted(target.indices.items(), reverse=True))
+    for mapping in (target.mapping, *newest_first):
+        bindings = read_bindings(mapping, index=target.name)
+        if bindings.fields:
+            return bindings
+    return None
 
 
-def _in_force(target: Target, bindings: Bindings, properties: dict[str, object]) -> Steps[bool]:
+def _templates_bindings(target: Target) -> Bindings:
+    """Return the bindings that the next index of a data stream will have anyway."""
+    return read_bindings(target.gives.mapping if target.gives else {}, index=f"index template {target.template_name}")
+
+
+def _pipelines(target: Target) -> Steps[tuple[Any, Any]]:
+    """Read the pipeline that belongs to the target and the one in force; None for one that does not exist."""
+    own, current = owner.pipeline_id(target), target.final_pipeline
+    stored = yield from _pipeline(own)
+    if current is None or current == own:
+        return stored, stored if current else None
+    return stored, (yield from _pipeline(current))
+
+
+def _pipeline(name: str) -> Steps[Any]:
+    found = yield from optional(Request("GET", url_path("/_ingest/pipeline/{}", name)))
+    return (found or {}).get(name)
+
+
+def _is_done(target: Target, bindings: Bindings, in_force: Mapping[str, Any] | None) -> bool:
     """Say whether nothing is left to do; an index born from an attached template runs that template's pipeline."""
-    current = target.final_pipeline
-    if current is None or any(name not in target.mapping.get("properties", {}) for name in properties):
-        return False
-    template = (target.template or {}).get("template", {})
-    if target.template is not None and current != _final_of(template.get("settings", {})):
-        return False
-    stored = yield from optional(Request("GET", url_path("/_ingest/pipeline/{}", current)))
-    wanted = render.pipeline(target.name, bindings)["processors"]
-    return bool((stored or {}).get(current, {}).get("processors") == wanted)
+    states = [*target.indices.values(), *([target.gives] if target.gives is not None else [])]
+    return (
+        owner.is_ours(target.final_pipeline)
+        and in_force is not None
+        and in_force["processors"] == render.pipeline(target.name, bindings)["processors"]
+        and all(
+            state.final_pipeline == target.final_pipeline
+            and read_bindings(state.mapping, index=target.name) == bindings
+            and bindings.fields.keys() <= state.mapping.get("properties", {}).keys()
+            for state in states
+        )
+    )
 
 
-def _final_of(settings: dict[str, dict[str, str]]) -> str | None:
-    return settings.get("index", {}).get("final_pipeline")
+def _templates_own_final(target: Target, bindings: Bindings) -> Steps[str | None]:
+    """Return what the template itself must say for its indices to have the owner's final pipeline again."""
+    if target.template is None or not owner.is_ours(final_pipeline_of(target.template)):
+        return None
+    inherited = (yield from composed_body(with_final_pipeline(target.template, None))).final_pipeline
+    if inherited == bindings.owner_final_pipeline:
+        return None
+    return bindings.owner_final_pipeline or "_none"
+
+
+def _unused_template_pipeline(target: Target) -> Steps[tuple[str, ...]]:
+    """Return the pipeline that an index has from its template, once that template is detached.
+
+    Elasticsearch refuses to delete a pipeline that indices run, but not one that only a template names.
+    """
+    current = target.final_pipeline or ""
+    if target.kind != "index" or not current.startswith(owner.TEMPLATE_PREFIX) or current == owner.pipeline_id(target):
+        return ()
+    template = current.removeprefix(owner.TEMPLATE_PREFIX)
+    try:
+        found = yield from optional(Request("GET", url_path("/_index_template/{}", template)))
+    except Forbidden:
+        return ()
+    named = [final_pipeline_of(each["index_template"]) for each in (found or {}).get("index_templates", [])]
+    return () if current in named else (current,)
 
 
 def _notes(target: Target) -> tuple[str, ...]:

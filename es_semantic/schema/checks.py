@@ -12,6 +12,7 @@ from es_semantic.errors import IndexUnavailable, SchemaError, UsageError
 from es_semantic.schema.target import Target, blocks_of
 
 TEXT_TYPES = frozenset({"text", "match_only_text", "annotated_text", "search_as_you_type"})
+STATE = ("vector", "status", "hash", "model", "queued_at", "embedded_at", "error")
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
 
 
@@ -49,7 +50,7 @@ def require_text_fields(target: Target, fields: Sequence[str], *, name: str) -> 
     """
     if not fields or len(set(fields)) != len(fields):
         raise UsageError("name at least one source field, and none twice", hint="For example: --fields title,body")
-    _require_source(target, fields)
+    _require_source(target, fields, name)
     known = dict(text_fields(target.mapping))
     for field in fields:
         if field == name or field.startswith(f"{name}."):
@@ -68,16 +69,33 @@ def require_place(target: Target, name: str, properties: Mapping[str, Any]) -> N
     Raises:
         SchemaError: a field of that name has another type or other vectors, or the owner forbids undeclared fields.
     """
+    if str(target.mapping.get("subobjects", True)).lower() == "false":
+        raise SchemaError(
+            f"{target.kind} {target.name!r} has `subobjects: false`, and a semantic field is an object",
+            hint="Re-index into an index whose mapping allows objects.",
+        )
     existing = target.mapping.get("properties", {}).get(name)
     if existing is not None:
         _require_same(target, name, existing, properties[name])
         return
     if str(target.mapping.get("dynamic", "true")) == "strict":
-        request = f"PUT /{target.name}/_mapping\n{json.dumps({'properties': dict(properties)}, indent=2)}"
+        declaration = json.dumps({"properties": {name: properties[name]}}, indent=2)
+        request = f"PUT /{target.name}/_mapping\n{declaration}"
+        if target.template is not None:
+            request = f"in the mappings of index template {target.template_name!r}:\n{declaration}"
+            if target.kind == "data stream":
+                request += f"\nand in the indices that are there: PUT /{target.name}/_mapping with the same body"
         raise SchemaError(
             f"{target.kind} {target.name!r} has `dynamic: strict`: only its owner declares fields there",
             hint=f"If you are the owner, declare the semantic field, then attach again:\n{request}",
         )
+
+
+def is_semantic_field(mapping: Mapping[str, Any], name: str) -> bool:
+    """Say whether a field is mapped as attach maps one; it remains so after detaching."""
+    field = mapping.get("properties", {}).get(name, {})
+    types = {sub: body.get("type") for sub, body in field.get("properties", {}).items()}
+    return types.get("vector") == "dense_vector" and all(types.get(sub) == "keyword" for sub in ("status", "hash"))
 
 
 def text_fields(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -105,19 +123,20 @@ def type_of(mapping: Mapping[str, Any], path: str) -> str | None:
     return str(node.get("type", "object"))
 
 
-def _require_source(target: Target, fields: Sequence[str]) -> None:
+def _require_source(target: Target, fields: Sequence[str], name: str) -> None:
     source = target.mapping.get("_source", {})
-    if str(source.get("enabled", "true")) == "false" or source.get("mode") == "disabled":
+    mode = target.settings.get("index.mapping.source.mode", source.get("mode"))
+    if str(source.get("enabled", True)).lower() == "false" or mode == "disabled":
         raise SchemaError(
             f"{target.kind} {target.name!r} keeps no _source, so there is no text to embed",
             hint="Re-index the original documents into an index that keeps _source.",
         )
-    for field in fields:
+    for field in [*fields, *(f"{name}.{state}" for state in STATE)]:
         included = not source.get("includes") or _matches(field, source["includes"])
         if not included or _matches(field, source.get("excludes", [])):
             raise SchemaError(
                 f"field {field!r} of {target.kind} {target.name!r} is not kept in _source",
-                hint="Choose fields that the mapping's _source keeps.",
+                hint=f"Choose fields, and a --name, that the mapping's _source keeps: {json.dumps(dict(source))}",
             )
 
 

@@ -7,82 +7,117 @@ way round, so that the binding remains until everything else is undone and a sec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from es_semantic.cluster.steps import Request, url_path
 from es_semantic.schema import render
 from es_semantic.schema.binding import Bindings, meta_with
+from es_semantic.schema.owner import is_ours, pipeline_id, pipeline_target, remembered_owner
 from es_semantic.schema.target import Target
+from es_semantic.schema.template import final_pipeline_of, with_fields, with_final_pipeline, without_field
 
 
-def pipeline_id(target: Target) -> str:
-    """Return the id of the pipeline that belongs to this target; all data streams of one template share theirs."""
-    return f"es-semantic-template-{target.template_name}" if target.template_name else f"es-semantic-{target.name}"
-
-
-def attach_requests(target: Target, bindings: Bindings, properties: dict[str, Any]) -> list[Request]:
-    """Return the requests that put ``bindings`` in force; ``properties`` are the mapping of the field in work."""
-    meta = meta_with(target.mapping, bindings)
+def attach_requests(target: Target, bindings: Bindings) -> list[Request]:
+    """Return the requests that put ``bindings`` in force."""
+    final = pipeline_id(target)
     put_pipeline = _put_pipeline(target, bindings)
     if target.kind == "index template":
-        return [put_pipeline, _put_template(target, properties, meta, pipeline_id(target))]
+        bound = with_fields(_body(target), bindings)
+        return [_put_template(target, bound), put_pipeline, _put_template(target, with_final_pipeline(bound, final))]
     requests = [
-        Request("PUT", url_path("/{}/_mapping", target.name), body={"properties": properties, "_meta": meta}),
+        *_put_mappings(target, render.all_properties(bindings), bindings),
         put_pipeline,
-        _put_final_pipeline(target, pipeline_id(target)),
+        _put_final_pipeline(target.name, final),
     ]
     if target.template is not None:
-        requests.append(_put_template(target, properties, meta, pipeline_id(target)))
+        requests.append(_put_template(target, attached_template(target, bindings)))
     return requests
 
 
-def detach_requests(target: Target, name: str, bindings: Bindings) -> list[Request]:
-    """Return the requests that undo the semantic field ``name`` of ``bindings``."""
+def attached_template(target: Target, bindings: Bindings) -> dict[str, Any]:
+    """Return the body of the target's template as attaching leaves it."""
+    return with_final_pipeline(with_fields(_body(target), bindings), pipeline_id(target))
+
+
+def detach_requests(
+    target: Target, name: str, bindings: Bindings, *, template_final: str | None = None, unused: Sequence[str] = ()
+) -> list[Request]:
+    """Return the requests that undo the semantic field ``name`` of ``bindings``.
+
+    ``template_final`` is what the template itself shall say of its final pipeline, and ``unused`` are further
+    pipelines that nothing runs afterwards.
+    """
     rest = bindings.without_field(name)
-    meta = meta_with(target.mapping, rest)
-    final = pipeline_id(target) if rest.fields else bindings.owner_final_pipeline
-    requests = []
     if rest.fields:
-        requests.append(_put_pipeline(target, rest))
-    elif target.kind != "index template":
-        requests.append(_put_final_pipeline(target, final))
+        return _detach_one_of_several(target, name, rest)
+    body = _body(target)
+    released = with_final_pipeline(body, template_final) if is_ours(final_pipeline_of(body)) else body
+    unbound = without_field(released, name, rest)
+    requests = _give_back(target, bindings)
+    first = released if target.kind == "index template" else unbound
+    requests += [_put_template(target, first)] if target.template_name and first != body else []
+    requests += [_delete_pipeline(pipeline) for pipeline in (pipeline_id(target), *unused)]
+    if target.kind == "index template":
+        return [*requests, _put_template(target, unbound)]
+    return [*requests, *_put_mappings(target, {}, rest)]
+
+
+def _detach_one_of_several(target: Target, name: str, rest: Bindings) -> list[Request]:
+    requests = [_put_pipeline(target, rest)]
+    # An index born from an attached template leaves that template's pipeline here, which serves the field further.
+    if target.indices and is_ours(target.final_pipeline) and target.final_pipeline != pipeline_id(target):
+        requests.append(_put_final_pipeline(target.name, pipeline_id(target)))
     if target.template is not None:
-        requests.append(_put_template(target, {name: None}, meta, final))
-    if not rest.fields:
-        requests.append(Request("DELETE", url_path("/_ingest/pipeline/{}", pipeline_id(target))))
-    if target.kind != "index template":
-        requests.append(Request("PUT", url_path("/{}/_mapping", target.name), body={"_meta": meta}))
-    return requests
+        requests.append(_put_template(target, without_field(_body(target), name, rest)))
+    return requests if target.kind == "index template" else [*requests, *_put_mappings(target, {}, rest)]
+
+
+def _give_back(target: Target, bindings: Bindings) -> list[Request]:
+    """Return to every index that runs our pipeline the final pipeline that it had."""
+    groups: dict[str | None, list[str]] = defaultdict(list)
+    for index, state in target.indices.items():
+        if is_ours(state.final_pipeline):
+            groups[remembered_owner(state, index, otherwise=bindings.owner_final_pipeline)].append(index)
+    return [
+        _put_final_pipeline(target.name if len(indices) == len(target.indices) else ",".join(indices), owner)
+        for owner, indices in groups.items()
+    ]
+
+
+def _put_mappings(target: Target, properties: Mapping[str, Any], bindings: Bindings) -> list[Request]:
+    """Map and bind all indices at once where their owner's ``_meta`` are the same, else each with its own."""
+    metas = {index: meta_with(state.mapping, bindings) for index, state in target.indices.items()}
+    mapped = {"properties": dict(properties)} if properties else {}
+    first = next(iter(metas.values()))
+    if all(meta == first for meta in metas.values()):
+        return [_put_mapping(target.name, {**mapped, "_meta": first})]
+    everywhere = [_put_mapping(target.name, mapped)] if mapped else []
+    return everywhere + [_put_mapping(index, {"_meta": meta}) for index, meta in metas.items()]
+
+
+def _body(target: Target) -> Mapping[str, Any]:
+    return target.template or {}
+
+
+def _put_mapping(index: str, body: dict[str, Any]) -> Request:
+    return Request("PUT", url_path("/{}/_mapping", index), body=body)
 
 
 def _put_pipeline(target: Target, bindings: Bindings) -> Request:
     path = url_path("/_ingest/pipeline/{}", pipeline_id(target))
-    return Request("PUT", path, body=render.pipeline(target.template_name or target.name, bindings))
+    return Request("PUT", path, body=render.pipeline(pipeline_target(target), bindings))
 
 
-def _put_final_pipeline(target: Target, final: str | None) -> Request:
-    return Request("PUT", url_path("/{}/_settings", target.name), body={"index.final_pipeline": final})
+def _delete_pipeline(pipeline: str) -> Request:
+    return Request("DELETE", url_path("/_ingest/pipeline/{}", pipeline))
 
 
-def _put_template(target: Target, properties: Mapping[str, Any], meta: dict[str, Any], final: str | None) -> Request:
-    """Put the template with these properties added (None removes one), this ``_meta`` and this final pipeline."""
-    assert target.template is not None
+def _put_final_pipeline(index: str, final: str | None) -> Request:
+    return Request("PUT", url_path("/{}/_settings", index), body={"index.final_pipeline": final})
+
+
+def _put_template(target: Target, body: Mapping[str, Any]) -> Request:
     assert target.template_name is not None
-    template = dict(target.template.get("template") or {})
-    mappings = dict(template.get("mappings") or {})
-    kept = {**(mappings.get("properties") or {}), **properties}
-    mappings["properties"] = {field: body for field, body in kept.items() if body is not None}
-    mappings["_meta"] = meta
-    template["mappings"] = mappings
-    template["settings"] = _settings_with(template.get("settings") or {}, final)
-    path = url_path("/_index_template/{}", target.template_name)
-    return Request("PUT", path, body={**target.template, "template": template})
-
-
-def _settings_with(settings: Mapping[str, Any], final: str | None) -> dict[str, Any]:
-    index = {key: value for key, value in (settings.get("index") or {}).items() if key != "final_pipeline"}
-    if final:
-        index["final_pipeline"] = final
-    rest = {key: value for key, value in settings.items() if key not in ("index", "index.final_pipeline")}
-    return {**rest, "index": index}
+    return Request("PUT", url_path("/_index_template/{}", target.template_name), body=body)

@@ -48,6 +48,11 @@ def properties(name: str, binding: Binding) -> dict[str, Any]:
     return filled
 
 
+def all_properties(bindings: Bindings) -> dict[str, Any]:
+    """Return the mapping properties of all semantic fields of an index."""
+    return {key: body for name, binding in bindings.fields.items() for key, body in properties(name, binding).items()}
+
+
 def pipeline(target: str, bindings: Bindings) -> dict[str, Any]:
     """Return the ingest pipeline of an index: the owner's own final pipeline first, then every semantic field."""
     parts = _json("pipelines/semantic.json")
@@ -64,6 +69,11 @@ def pipeline(target: str, bindings: Bindings) -> dict[str, Any]:
         processors.append(fill(parts["semantic_field"], values))
     body: dict[str, Any] = fill(parts["pipeline"], {"target": target, "processors": processors})
     return body
+
+
+def what_it_does(body: Mapping[str, Any]) -> list[Any]:
+    """Return what tells one rendered pipeline from another, whichever version of es-semantic has written it."""
+    return [each.get("script", {}).get("params", each.get("pipeline")) for each in body["processors"]]
 
 
 @cache

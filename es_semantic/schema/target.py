@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
@@ -12,7 +12,24 @@ from es_semantic.errors import IndexUnavailable, SchemaError, UsageError
 
 Kind = Literal["index", "data stream", "index template"]
 
+UNTAKEN_PRIORITY = 1_000_000_007
+"""Added to a template's priority to simulate it beside itself."""
+
 BLOCKS = ("read_only", "read_only_allow_delete", "write", "metadata", "read")
+
+
+@dataclass(frozen=True, slots=True)
+class Gives:
+    """The mapping and the settings (flat keys) of one index, or those that a template gives to a new one."""
+
+    mapping: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def final_pipeline(self) -> str | None:
+        """The final pipeline in force, None where there is none."""
+        name = self.settings.get("index.final_pipeline", "_none")
+        return None if name == "_none" else str(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +39,8 @@ class Target:
     ``name`` is what requests address: an alias is resolved to its index. ``mapping`` and ``settings`` (flat keys) are
     those of the index, of the data stream's write index, or what the template gives to new indices. ``template_name``
     and ``template`` are the name and body of the template itself, or of the one that a data stream is made from, once
-    it has been read.
+    it has been read; ``gives`` is what that template makes with its component templates. ``indices`` are all concrete
+    indices, and ``data_stream`` the stream that this index is a part of.
     """
 
     kind: Kind
@@ -31,12 +49,14 @@ class Target:
     settings: Mapping[str, Any]
     template_name: str | None = None
     template: Mapping[str, Any] | None = None
+    gives: Gives | None = None
+    indices: Mapping[str, Gives] = field(default_factory=dict)
+    data_stream: str | None = None
 
     @property
     def final_pipeline(self) -> str | None:
         """The final pipeline in force, None where there is none."""
-        name = self.settings.get("index.final_pipeline", "_none")
-        return None if name == "_none" else str(name)
+        return Gives(self.mapping, self.settings).final_pipeline
 
 
 def resolve(name: str) -> Steps[Target]:
@@ -53,14 +73,14 @@ def resolve(name: str) -> Steps[Target]:
         yield from _say_what_is_missing(name)
     if found["data_streams"]:
         return (yield from _data_stream(name, found["data_streams"][0]["backing_indices"]))
-    concrete = name
     if found["aliases"]:
-        concrete = _only_index(name, found["aliases"][0]["indices"])
-    elif "closed" in found["indices"][0].get("attributes", ()):
+        return (yield from resolve(_only_index(name, found["aliases"][0]["indices"])))
+    index = found["indices"][0]
+    if "closed" in index.get("attributes", ()):
         raise IndexUnavailable(f"index {name!r} is closed", hint=f"Open it: POST /{name}/_open")
-    mapping = yield Request("GET", url_path("/{}/_mapping", concrete))
-    settings = yield Request("GET", url_path("/{}/_settings", concrete), {"flat_settings": "true"})
-    return Target("index", concrete, mapping[concrete]["mappings"], settings[concrete]["settings"])
+    indices = yield from _read(name)
+    mapping, settings = indices[name].mapping, indices[name].settings
+    return Target("index", name, mapping, settings, indices=indices, data_stream=index.get("data_stream"))
 
 
 def resolve_template(name: str) -> Steps[Target]:
@@ -74,17 +94,22 @@ def resolve_template(name: str) -> Steps[Target]:
     template = yield from _template(name)
     if template is None:
         raise IndexUnavailable(f"no index template {name!r}", hint="List them: GET /_index_template")
-    simulated = yield Request("POST", url_path("/_index_template/_simulate/{}", name), {"flat_settings": "true"})
-    gives = simulated["template"]
-    return Target("index template", name, gives.get("mappings", {}), _flat(gives.get("settings", {})), name, template)
+    gives = yield from _composed(name)
+    return Target("index template", name, gives.mapping, gives.settings, name, template, gives)
 
 
 def with_template(target: Target) -> Steps[Target]:
     """Add the template that a data stream is made from; reading templates takes a cluster privilege.
 
     Raises:
-        SchemaError: no template matches the data stream any more, so that it cannot roll over either.
+        SchemaError: no template matches the data stream any more, so that it cannot roll over either; or the target is
+            but one of a data stream's indices.
     """
+    if target.data_stream is not None:
+        raise SchemaError(
+            f"index {target.name!r} is a part of data stream {target.data_stream!r}",
+            hint=f"Name the data stream, so that all of its indices are alike: {target.data_stream}",
+        )
     if target.kind != "data stream":
         return target
     templates = (yield Request("GET", "/_index_template"))["index_templates"]
@@ -93,7 +118,19 @@ def with_template(target: Target) -> Steps[Target]:
         raise SchemaError(
             f"no index template matches data stream {target.name!r}", hint="Create one; rolling over needs it as well."
         )
-    return replace(target, template_name=name, template=(yield from _template(name)))
+    template = yield from _template(name)
+    return replace(target, template_name=name, template=template, gives=(yield from _composed(name)))
+
+
+def composed_body(body: Mapping[str, Any]) -> Steps[Gives]:
+    """Return what a template of this body would give to a new index; nothing is stored.
+
+    Raises:
+        RequestFailed: Elasticsearch would refuse the template.
+    """
+    # Under its own priority it would be refused for being there already.
+    beside = {**body, "priority": int(body.get("priority", 0)) + UNTAKEN_PRIORITY}
+    return _gives((yield Request("POST", "/_index_template/_simulate", body=beside)))
 
 
 def template_of(data_stream: str, templates: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -124,16 +161,24 @@ def blocks_of(target: Target) -> list[str]:
 
 
 def _data_stream(name: str, backing: str | list[str]) -> Steps[Target]:
+    indices = yield from _read(name)
+    write = indices[backing if isinstance(backing, str) else backing[-1]]
+    return Target("data stream", name, write.mapping, write.settings, indices=indices)
+
+
+def _read(name: str) -> Steps[dict[str, Gives]]:
     mappings = yield Request("GET", url_path("/{}/_mapping", name))
     settings = yield Request("GET", url_path("/{}/_settings", name), {"flat_settings": "true"})
-    write = backing if isinstance(backing, str) else backing[-1]
-    owners = {body["settings"].get("index.final_pipeline", "_none") for body in settings.values()}
-    if len(owners) > 1:
-        raise SchemaError(
-            f"the backing indices of data stream {name!r} have different final pipelines: {', '.join(sorted(owners))}",
-            hint="Give them one and the same index.final_pipeline first.",
-        )
-    return Target("data stream", name, mappings[write]["mappings"], settings[write]["settings"])
+    return {index: Gives(mappings[index]["mappings"], settings[index]["settings"]) for index in sorted(mappings)}
+
+
+def _composed(template: str) -> Steps[Gives]:
+    return _gives((yield Request("POST", url_path("/_index_template/_simulate/{}", template))))
+
+
+def _gives(simulated: Mapping[str, Any]) -> Gives:
+    template = simulated["template"]
+    return Gives(template.get("mappings", {}), _flat(template.get("settings", {})))
 
 
 def _template(name: str) -> Steps[dict[str, Any] | None]:

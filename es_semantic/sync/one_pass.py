@@ -42,7 +42,7 @@ def sync_steps(
     profile = yield Compute(lambda: embedder.profile)
     require_same_model(binding.fingerprint, profile.fingerprint, index=target.name)
     version = yield from server_version()
-    base64 = version is None or version >= BASE64_VECTORS_SINCE
+    base64 = None if version is None else version >= BASE64_VECTORS_SINCE
     one_pass = _Pass(binding, name, embedder, SyncReport(target.name, name, binding.fingerprint.id), progress, base64)
     yield _refresh(target)
     one_pass.report.total = (yield Request("GET", url_path("/{}/_count", target.name)))["count"]
@@ -64,7 +64,8 @@ class _Pass:
     embedder: Embedder
     report: SyncReport
     progress: Progress
-    base64: bool
+    base64: bool | None
+    """Whether the server takes vectors as base64; None until a write has shown it."""
     started: float = field(default_factory=time.monotonic)
 
     def read_all(self, pit: str) -> Steps[None]:
@@ -98,18 +99,25 @@ class _Pass:
             self._count(document, None, outcome)
 
     def _write(self, texts: list[Document], embedded: list[Embedded]) -> Steps[list[bulk.Outcome]]:
-        outcomes = yield from bulk.write(self._updates(texts, embedded))
-        if not (self.base64 and texts and all(o.error_type == "document_parsing_exception" for o in outcomes)):
-            return outcomes
-        # A server before 9.3 takes vectors as lists only, and its version may be hidden from these credentials.
-        self.base64 = False
-        return (yield from bulk.write(self._updates(texts, embedded)))
+        """Write vectors as base64 unless the server is known to be too old for that (before 9.3).
 
-    def _updates(self, texts: list[Document], embedded: list[Embedded]) -> list[bulk.Item]:
+        Where these credentials hide its version, the first write finds out: refused documents are sent again as lists.
+        """
+        outcomes = yield from bulk.write(self._updates(texts, embedded, base64=self.base64 is not False))
+        if self.base64 is not None:
+            return outcomes
+        if any(outcome.ok for outcome in outcomes):
+            self.base64 = True
+        elif texts:
+            outcomes = yield from bulk.write(self._updates(texts, embedded, base64=False))
+            self.base64 = False if any(outcome.ok for outcome in outcomes) else None
+        return outcomes
+
+    def _updates(self, texts: list[Document], embedded: list[Embedded], *, base64: bool) -> list[bulk.Item]:
         return [
             failed_update(document, self._model, result.reason, name=self.name)
             if result.vector is None
-            else ready_update(document, result.vector, self._model, name=self.name, base64=self.base64)
+            else ready_update(document, result.vector, self._model, name=self.name, base64=base64)
             for document, result in zip(texts, embedded, strict=True)
         ]
 

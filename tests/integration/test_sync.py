@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
-from numpy.typing import NDArray
 
 import es_semantic
 from es_semantic.embedding import Embeddings
+from es_semantic.embedding.protocol import Vectors
 from es_semantic.errors import FingerprintMismatch, IndexUnavailable, InputRejected, ModelUnavailable, NotAttached
 from tests.embedder import TinyEmbedder
 from tests.nodes import MakeIndex
@@ -196,8 +195,8 @@ def test_another_model_is_refused_with_both_shown(client: Elasticsearch, index: 
 class OtherWeights(TinyEmbedder):
     """The same name with other weights: only the probe can tell."""
 
-    def vector(self, text: str) -> NDArray[np.float32]:
-        return np.flip(super().vector(text))
+    def vector(self, text: str) -> Vectors:
+        return -super().vector(text)
 
 
 def test_the_same_name_with_other_weights_is_refused(client: Elasticsearch, index: str) -> None:

@@ -1,0 +1,1 @@
+"""Other people's servers, clients and suites against ours."""
