@@ -238,10 +238,11 @@ class Blocker(TinyEmbedder):
 
     def __init__(self, client: Elasticsearch, index: str) -> None:
         super().__init__()
-        self._block = lambda: client.indices.put_settings(index=index, settings={"index.blocks.write": True})
+        self._client = client
+        self._index = index
 
     def embed_documents(self, texts: Sequence[str]) -> Embeddings:
-        self._block()
+        self._client.indices.put_settings(index=self._index, settings={"index.blocks.write": True})
         return super().embed_documents(texts)
 
 
