@@ -127,15 +127,16 @@ def remove_everything(client: Elasticsearch, prefix: str) -> None:
     client.indices.put_settings(
         index=f"{prefix}*", settings={"index.blocks.read_only": None}, ignore_unavailable=True, allow_no_indices=True
     )
-    # A distribution without the data-streams module can make data streams, but not delete them.
+    # A distribution without the data-streams module can make data streams, but not delete them: their write index and
+    # their template stay (400).
     client.options(ignore_status=[400, 404]).indices.delete_data_stream(name=f"{prefix}*", expand_wildcards="all")
     for name in client.indices.get(index=f"{prefix}*", expand_wildcards="all", features="aliases"):
-        client.indices.delete(index=name)
+        client.options(ignore_status=400).indices.delete(index=name)
     for template in client.options(ignore_status=404).indices.get_index_template(name=f"{prefix}*")["index_templates"]:
-        client.indices.delete_index_template(name=template["name"])
+        client.options(ignore_status=400).indices.delete_index_template(name=template["name"])
     for pattern in (f"{prefix}*", f"es-semantic-{prefix}*", f"es-semantic-template-{prefix}*"):
         for pipeline in client.options(ignore_status=404).ingest.get_pipeline(id=pattern).body:
-            client.ingest.delete_pipeline(id=pipeline)
+            client.options(ignore_status=400).ingest.delete_pipeline(id=pipeline)
 
 
 @contextmanager

@@ -49,6 +49,8 @@ def options(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    # Elasticsearch takes documents nested 1,000 deep, and Python's JSON parser needs two frames a level.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
     as_json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)

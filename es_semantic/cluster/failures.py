@@ -47,10 +47,12 @@ def reason_of(body: Any) -> tuple[str, str]:
     if not isinstance(error, dict):
         return "", str(error or "")
     kind, reason = str(error.get("type", "")), str(error.get("reason", ""))
-    causes = error.get("failed_shards") or []
-    cause = causes[0].get("reason") if causes else error.get("caused_by")
-    if isinstance(cause, dict) and cause.get("reason") and str(cause["reason"]) not in reason:
-        reason = f"{reason}: {cause['reason']}"
+    shards = error.get("failed_shards") or []
+    cause = shards[0].get("reason") if shards else error.get("caused_by")
+    while isinstance(cause, dict):
+        if cause.get("reason") and str(cause["reason"]) not in reason:
+            reason = f"{reason}: {cause['reason']}"
+        cause = cause.get("caused_by")
     return kind, reason
 
 

@@ -18,7 +18,7 @@ from elastic_transport import ApiResponse, TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, UnsupportedProductError
 
 from es_semantic.cluster.failures import translate
-from es_semantic.errors import ClusterError
+from es_semantic.errors import ClusterError, RequestFailed
 
 T = TypeVar("T")
 
@@ -149,6 +149,11 @@ def _body(response: ApiResponse[Any]) -> Any:
 
 
 def _named(error: Exception, step: Step) -> Exception:
+    if isinstance(step, Request) and isinstance(error, RecursionError):
+        return RequestFailed(
+            f"{step.about or step.path}: a document in the answer is nested too deep for Python's JSON parser",
+            hint="Raise sys.setrecursionlimit to 10,000, as the command line does.",
+        )
     if isinstance(step, Request) and isinstance(error, (ApiError, TransportError, UnsupportedProductError)):
         return translate(
             error, f"{step.about}: {step.method} {step.path}" if step.about else f"{step.method} {step.path}"

@@ -72,7 +72,7 @@ def attach_steps(
     if not dry_run:
         for request in requests:  # noqa: UP028 (a list cannot be sent the answers)
             yield request
-    notes = _notes(target) if requests else ()
+    notes = (*_notes(target), *_copy_notes(target, fields)) if requests else ()
     return Change(target.name, target.kind, name, binding, tuple(requests), bool(requests), notes)
 
 
@@ -213,6 +213,14 @@ def _unused_template_pipeline(target: Target) -> Steps[tuple[str, ...]]:
         return ()
     named = [final_pipeline_of(each["index_template"]) for each in (found or {}).get("index_templates", [])]
     return () if current in named else (current,)
+
+
+def _copy_notes(target: Target, fields: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{source!r} is copied into {into!r} by copy_to, but copies are not in _source and will not be embedded; "
+        f"name {source!r} itself as well"
+        for source, into in checks.copies_into(target.mapping, fields)
+    )
 
 
 def _notes(target: Target) -> tuple[str, ...]:

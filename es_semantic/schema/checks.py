@@ -107,6 +107,14 @@ def text_fields(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
             yield f"{prefix}{name}", field["type"]
 
 
+def copies_into(mapping: Mapping[str, Any], fields: Sequence[str], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (from, into) for every field that is copied into one of ``fields``: such copies are not in ``_source``."""
+    for name, field in mapping.get("properties", {}).items():
+        into = field.get("copy_to", [])
+        yield from ((f"{prefix}{name}", path) for path in ([into] if isinstance(into, str) else into) if path in fields)
+        yield from copies_into(field, fields, f"{prefix}{name}.")
+
+
 def type_of(mapping: Mapping[str, Any], path: str) -> str | None:
     """Return how a field that is no plain text field is mapped, in words; None where there is no such field."""
     node: Mapping[str, Any] = mapping

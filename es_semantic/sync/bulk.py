@@ -9,7 +9,6 @@ from typing import Any
 
 from es_semantic.cluster.failures import reason_of
 from es_semantic.cluster.steps import Pause, Request, Steps
-from es_semantic.errors import IndexUnavailable
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes; Elasticsearch refuses bodies over ``http.max_content_length``, 100 MB by default."""
@@ -36,6 +35,11 @@ class Outcome:
         return self.status < 300
 
     @property
+    def blocked(self) -> bool:
+        """Whether the index is under a block."""
+        return self.error_type == "cluster_block_exception"
+
+    @property
     def superseded(self) -> bool:
         """Whether somebody has written (409) or deleted (404) the document meanwhile."""
         return self.status in (404, 409)
@@ -48,7 +52,6 @@ def write(items: Sequence[Item]) -> Steps[list[Outcome]]:
     Architecture Blog), eight times in all.
 
     Raises:
-        IndexUnavailable: the index is under a block.
         ClusterError: a whole request failed.
     """
     outcomes: list[Outcome] = []
@@ -89,16 +92,7 @@ def _write_body(items: list[Item]) -> Steps[list[Outcome]]:
             break
         if attempt < MAX_TRIES - 1:
             yield Pause(random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)))
-    done = [outcome for outcome in outcomes if outcome is not None]
-    for outcome in done:
-        if outcome.error_type == "cluster_block_exception":
-            raise IndexUnavailable(
-                f"writing is blocked: {outcome.reason}",
-                status=outcome.status,
-                error_type=outcome.error_type,
-                hint="Lift the block and run sync again; it goes on where it stopped.",
-            )
-    return done
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 def _outcome(item: dict[str, Any]) -> Outcome:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, server_version
 from es_semantic.cluster.steps import Compute, Request, Steps, url_path
 from es_semantic.embedding import Embedder, require_same_model
+from es_semantic.errors import IndexUnavailable
 from es_semantic.schema.binding import Binding
 from es_semantic.schema.checks import require_writable
 from es_semantic.schema.target import Target
@@ -43,7 +44,8 @@ def sync_steps(
     require_same_model(binding.fingerprint, profile.fingerprint, index=target.name)
     version = yield from server_version()
     base64 = None if version is None else version >= BASE64_VECTORS_SINCE
-    one_pass = _Pass(binding, name, embedder, SyncReport(target.name, name, binding.fingerprint.id), progress, base64)
+    report = SyncReport(target.name, name, binding.fingerprint.id)
+    one_pass = _Pass(binding, name, embedder, report, progress, base64, one_index=target.kind == "index")
     yield _refresh(target)
     one_pass.report.total = (yield Request("GET", url_path("/{}/_count", target.name)))["count"]
     pit = (yield Request("POST", url_path("/{}/_pit", target.name), {"keep_alive": KEEP_ALIVE}))["id"]
@@ -66,6 +68,7 @@ class _Pass:
     progress: Progress
     base64: bool | None
     """Whether the server takes vectors as base64; None until a write has shown it."""
+    one_index: bool
     started: float = field(default_factory=time.monotonic)
 
     def read_all(self, pit: str) -> Steps[None]:
@@ -92,11 +95,21 @@ class _Pass:
         texts = [document for document in window if document.verdict is Verdict.STALE]
         embedded = yield Compute(lambda: embed_each(self.embedder, [document.text for document in texts]))
         outcomes = yield from self._write(texts, embedded)
-        for document, result, outcome in zip(texts, embedded, outcomes, strict=True):
+        outcomes += yield from bulk.write([empty_update(d, self._model, name=self.name) for d in blank])
+        self._require_open(outcomes)
+        for document, result, outcome in zip(texts + blank, [*embedded, *[None] * len(blank)], outcomes, strict=True):
             self._count(document, result, outcome)
-        marks = yield from bulk.write([empty_update(d, self._model, name=self.name) for d in blank])
-        for document, outcome in zip(blank, marks, strict=True):
-            self._count(document, None, outcome)
+
+    def _require_open(self, outcomes: list[bulk.Outcome]) -> None:
+        """Stop where an index is blocked. Of a data stream, older indices may well be: their documents fail alone."""
+        blocked = next((outcome for outcome in outcomes if outcome.blocked), None)
+        if blocked is not None and self.one_index:
+            raise IndexUnavailable(
+                f"writing is blocked: {blocked.reason}",
+                status=blocked.status,
+                error_type=blocked.error_type,
+                hint="Lift the block and run sync again; it goes on where it stopped.",
+            )
 
     def _write(self, texts: list[Document], embedded: list[Embedded]) -> Steps[list[bulk.Outcome]]:
         """Write vectors as base64 unless the server is known to be too old for that (before 9.3).

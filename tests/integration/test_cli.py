@@ -184,6 +184,17 @@ def test_dead_letters_are_exit_code_3(cli: Cli, client: Elasticsearch, make_inde
     assert f"failed: {name}/2: document_parsing_exception" in cli("sync", name).err
 
 
+def test_a_document_nested_as_deep_as_elasticsearch_takes_it(
+    cli: Cli, client: Elasticsearch, make_index: MakeIndex
+) -> None:
+    name = make_index({"title": TEXT}, documents={"1": {"title": "shallow"}})
+    deep = '{"title": ' + "[" * 990 + '"deep"' + "]" * 990 + "}"
+    client.index(index=name, id="2", document=deep)  # type: ignore[arg-type]
+    cli("attach", name, "--fields", "title")
+    ran = cli("sync", name, "--json")
+    assert (ran.code, ran.json["embedded"]) == (0, 2)
+
+
 def test_up_with_a_configured_url_says_so(cli: Cli, node_url: str) -> None:
     answer = cli("up", "--json").json
     assert (answer["url"], answer["how"]) == (node_url, "configured")

@@ -13,7 +13,7 @@ from es_semantic.embedding import Embeddings
 from es_semantic.embedding.protocol import Vectors
 from es_semantic.errors import FingerprintMismatch, IndexUnavailable, InputRejected, ModelUnavailable, NotAttached
 from tests.embedder import TinyEmbedder
-from tests.nodes import MakeIndex
+from tests.nodes import MakeIndex, remove_everything
 from tests.truth import untrue
 
 TEXT = {"type": "text"}
@@ -259,3 +259,23 @@ def test_progress_tells_of_every_document(client: Elasticsearch, index: str) -> 
     es_semantic.sync(client, index, model=TinyEmbedder(), progress=lambda r: seen.append((r.embedded, r.total)))
     assert seen[-1] == (50, 50)
     assert seen == sorted(seen)
+
+
+def test_a_blocked_older_index_of_a_data_stream_does_not_stop_the_others(client: Elasticsearch, unique: str) -> None:
+    template = {"mappings": {"properties": {"title": TEXT}}, "settings": {"number_of_replicas": 0}}
+    name = f"{unique}-stream"
+    client.indices.put_index_template(
+        name=f"{unique}-template", index_patterns=[f"{name}*"], data_stream={}, template=template, priority=500
+    )
+    for i in range(3):
+        client.create(index=name, id=str(i), document={"@timestamp": "2026-01-01", "title": f"text {i}"}, refresh=True)
+        client.indices.rollover(alias=name)
+    embedder = TinyEmbedder()
+    es_semantic.attach(client, name, ["title"], model=embedder)
+    oldest = client.indices.resolve_index(name=name)["data_streams"][0]["backing_indices"][0]
+    client.indices.put_settings(index=oldest, settings={"index.blocks.write": True})
+    report = es_semantic.sync(client, name, model=embedder)
+    assert (report.embedded, report.failed) == (2, 1)
+    assert (report.failures[0].index, report.failures[0].id) == (oldest, "0")
+    assert "blocked" in report.failures[0].reason
+    remove_everything(client, unique)

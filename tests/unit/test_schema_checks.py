@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from es_semantic.errors import IndexUnavailable, SchemaError, UsageError
+from es_semantic.schema import checks
 from es_semantic.schema.checks import (
     STATE,
     is_semantic_field,
@@ -170,3 +171,15 @@ def test_an_owners_object_is_not_taken_for_a_semantic_field() -> None:
     assert is_semantic_field({"properties": WANTED}, "semantic")
     assert not is_semantic_field({"properties": {"order": {"properties": {"status": {"type": "keyword"}}}}}, "order")
     assert not is_semantic_field({}, "semantic")
+
+
+def test_fields_filled_by_copies_are_named() -> None:
+    mapping = {
+        "properties": {
+            "title": {"type": "text", "copy_to": "all"},
+            "meta": {"properties": {"body": {"type": "text", "copy_to": ["all", "other"]}}},
+            "all": {"type": "text"},
+        }
+    }
+    assert list(checks.copies_into(mapping, ["all"])) == [("title", "all"), ("meta.body", "all")]
+    assert list(checks.copies_into(mapping, ["title"])) == []

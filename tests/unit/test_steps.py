@@ -51,6 +51,8 @@ def test_the_cause_is_told_where_the_reason_does_not_say_it() -> None:
     body = {"error": {"type": "a", "reason": "all shards failed", "failed_shards": [{"reason": {"reason": "why"}}]}}
     assert reason_of(body) == ("a", "all shards failed: why")
     assert reason_of({"error": "no handler found"}) == ("", "no handler found")
+    deep = {"type": "a", "reason": "one", "caused_by": {"reason": "two", "caused_by": {"reason": "three"}}}
+    assert reason_of({"error": deep}) == ("a", "one: two: three")
 
 
 def test_credentials_are_not_shown() -> None:
