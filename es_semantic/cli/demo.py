@@ -61,7 +61,7 @@ def side_by_side(question: str, answers: Answers) -> Table:
     grid = Table(title=f"“{question}”", title_justify="left", title_style="bold", expand=True, show_lines=True)
     grid.add_column("")
     for mode in TITLES:
-        grid.add_column(TITLES[mode], ratio=1)
+        grid.add_column(TITLES[mode], ratio=1, overflow="fold")
     for rank in range(SHOWN):
         grid.add_row(str(rank + 1), *(cell(answers[mode], rank) for mode in TITLES))
     return grid
