@@ -21,7 +21,7 @@ unit: .venv/test-ready
 	$(BIN)/python -m pytest tests/unit
 
 integration: .venv/test-ready
-	$(BIN)/python -m pytest tests/integration tests/contracts
+	$(BIN)/python -m pytest tests/integration tests/contracts tests/faults
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

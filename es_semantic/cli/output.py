@@ -69,10 +69,16 @@ def sync_progress() -> Iterator[ProgressCallback]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err) as progress:
-        task = progress.add_task("embedding", total=None, rate="")
+        task = progress.add_task("loading the model", total=None, rate="")
 
         def show(report: SyncReport) -> None:
-            progress.update(task, total=max(report.total, done(report)), completed=done(report), rate=rate(report))
+            progress.update(
+                task,
+                description="embedding",
+                total=max(report.total, done(report)),
+                completed=done(report),
+                rate=rate(report),
+            )
 
         yield show
 

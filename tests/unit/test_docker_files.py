@@ -19,6 +19,7 @@ from es_semantic.resources import resource
 
 COMPOSE = resource("docker/compose.yml")
 REPOSITORY = Path(__file__).parents[2]
+TESTS_COMPOSE = REPOSITORY / "tests" / "compose.yml"
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,9 @@ def instructions(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, st
     return [(step["instruction"], step["value"]) for step in DockerfileParser(str(copy)).structure]
 
 
-def test_the_compose_file_fits_its_schema() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+@pytest.mark.parametrize("file", [COMPOSE, TESTS_COMPOSE])
+def test_the_compose_files_fit_their_schema(file: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -44,6 +46,8 @@ def test_both_ways_run_the_same_elasticsearch(services: dict[str, Any]) -> None:
     image, _, tag = services[docker.SERVICE]["image"].rpartition(":")
     assert image.endswith("/elasticsearch/elasticsearch")
     assert tag == ELASTICSEARCH_VERSION
+    for service in yaml.safe_load(TESTS_COMPOSE.read_text())["services"].values():
+        assert service["image"] == f"{image}:{ELASTICSEARCH_VERSION}"
 
 
 def test_an_unsecured_elasticsearch_is_open_to_this_machine_only(services: dict[str, Any]) -> None:
