@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from es_semantic.cluster.capabilities import server_version
 from es_semantic.cluster.served import Served
-from es_semantic.cluster.steps import Steps
+from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config, ModelSettings, SentenceTransformersModel
 from es_semantic.embedding import Embedder, Fingerprint
 from es_semantic.embedding.choose import cached_embedder, settings_for
@@ -75,6 +76,7 @@ def detach(
     """
     if purge and template:
         raise UsageError("an index template holds no documents to purge", hint="Detach it without purge.")
+    yield from server_version()
     change = yield from detach_steps(index, name=name, template=template, dry_run=dry_run)
     if not purge or dry_run:
         return change, 0
@@ -101,9 +103,11 @@ def sync(
         FingerprintMismatch: the model is not the one that the index is bound to.
         ModelUnavailable, ClusterError: model or cluster failed; what was written stays.
     """
+    yield from server_version()
     target = yield from resolve(index)
     binding = read_bindings(target.mapping, index=target.name).one(name, index=target.name)
-    embedder = _embedder_for(model, config)(binding.fingerprint, target.name)
+    choose = _embedder_for(model, config)
+    embedder = yield Compute(lambda: choose(binding.fingerprint, target.name))
     return (yield from sync_steps(target, binding, embedder, name=name, progress=progress))
 
 
@@ -114,6 +118,7 @@ def status(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[Status]:
     Raises:
         NotAttached: the index has no semantic field of that name.
     """
+    yield from server_version()
     target = yield from resolve(index)
     binding = read_bindings(target.mapping, index=target.name).one(name, index=target.name)
     return (yield from status_steps(target, binding, name=name))

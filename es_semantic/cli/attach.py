@@ -36,14 +36,15 @@ def attach(
         ctx.obj.client,
         index,
         names(fields) if fields is not None else configured.fields,
-        model=model_settings(ctx.obj, model or (configured.model if configured else None)),
-        name=name or (configured.name if configured else DEFAULT_FIELD_NAME),
+        model=model_settings(ctx.obj, model if model is not None or configured is None else configured.model),
+        name=ctx.obj.field_name(index, name),
         template=template,
         dry_run=dry_run,
     )
     print_change(change, dry_run=dry_run, as_json=as_json)
     if not as_json and not dry_run and not template:
-        out.print(f"Next: es-semantic sync {change.target}", soft_wrap=True)
+        option = "" if change.field == DEFAULT_FIELD_NAME else f" --name {change.field}"
+        out.print(f"Next: es-semantic sync {change.target}{option}", soft_wrap=True)
 
 
 def model_settings(context: Context, name: str | None) -> ModelSettings:

@@ -17,7 +17,7 @@ def print_change(change: Change, *, dry_run: bool, as_json: bool, verb: str = "a
         print_json({**summary(change), "dry_run": dry_run, **more})
     elif dry_run:
         for request in change.requests:
-            out.print(console_form(request), markup=False, soft_wrap=True)
+            out.print(console_form(request), soft_wrap=True)
     elif not change.changed:
         state = "is attached already" if change.binding else "is not attached"
         out.print(f"{change.kind} {change.target}: {change.field!r} {state}, nothing to do.", soft_wrap=True)

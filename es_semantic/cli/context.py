@@ -6,10 +6,18 @@ from functools import cached_property
 from pathlib import Path
 
 from elasticsearch import Elasticsearch
+from pydantic import ValidationError
 
 from es_semantic.cluster import node
 from es_semantic.cluster.client import connect
-from es_semantic.config import DEFAULT_URL, Config, ConnectionSettings, SemanticFieldSettings, load_config
+from es_semantic.config import (
+    DEFAULT_FIELD_NAME,
+    DEFAULT_URL,
+    Config,
+    ConnectionSettings,
+    SemanticFieldSettings,
+    load_config,
+)
 from es_semantic.errors import ConfigError, UsageError
 
 
@@ -28,8 +36,11 @@ class Context:
             return config
         try:
             connection = ConnectionSettings.model_validate({**config.connection.model_dump(), "url": self._url})
-        except ValueError as error:
-            raise UsageError(f"--url {self._url!r} is not an http:// or https:// URL") from error
+        except ValidationError as error:
+            # Without the value: it may hold a password.
+            raise UsageError(
+                f"--url: {error.errors(include_input=False)[0]['msg'].removeprefix('Value error, ')}"
+            ) from None
         return config.model_copy(update={"connection": connection})
 
     @cached_property
@@ -39,6 +50,11 @@ class Context:
             return connect(self.config.connection)
         running = node.running()
         return connect(self.config.connection, default_url=running.url if running else DEFAULT_URL)
+
+    def field_name(self, index: str, name: str | None) -> str:
+        """Return the semantic field to work on: the one asked for, else the one configured for this index."""
+        configured = self.semantic_field(index, name)
+        return name or (configured.name if configured else DEFAULT_FIELD_NAME)
 
     def semantic_field(self, index: str, name: str | None) -> SemanticFieldSettings | None:
         """Return the configured semantic field of this index; with several, ``name`` must choose.

@@ -7,6 +7,7 @@ import textwrap
 import typer
 from elasticsearch import Elasticsearch
 from rich.table import Table
+from rich.text import Text
 
 import es_semantic
 from es_semantic.cli.options import Json
@@ -67,14 +68,14 @@ def side_by_side(question: str, answers: Answers) -> Table:
     return grid
 
 
-def cell(result: SearchResult, rank: int) -> str:
+def cell(result: SearchResult, rank: int) -> Text:
     """Return one hit as a table cell."""
     if rank >= len(result.hits):
-        return "-"
+        return Text("-")
     hit = result.hits[rank]
     legs = "".join(f", {leg} #{place.rank}" for leg, place in hit.legs.items()) if result.mode == "hybrid" else ""
-    summary = textwrap.shorten(str(hit.source.get("summary", "")), 110, placeholder=" ...").replace("[", r"\[")
-    return f"[bold cyan]{hit.id}[/] [dim]{hit.score:.3f}{legs}[/]\n{summary}"
+    summary = textwrap.shorten(str(hit.source.get("summary", "")), 110, placeholder=" ...")
+    return Text.assemble((hit.id, "bold cyan"), (f" {hit.score:.3f}{legs}", "dim"), f"\n{summary}")
 
 
 def print_next(url: str) -> None:

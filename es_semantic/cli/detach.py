@@ -10,7 +10,6 @@ import es_semantic
 from es_semantic.cli.changes import print_change
 from es_semantic.cli.options import DryRun, Index, Json, Name, Template
 from es_semantic.cli.output import out
-from es_semantic.config import DEFAULT_FIELD_NAME
 
 
 def detach(
@@ -23,10 +22,12 @@ def detach(
     as_json: Json = False,
 ) -> None:
     """Undo attach: pipeline and binding go, and the owner's own final pipeline comes back."""
-    field = name or DEFAULT_FIELD_NAME
+    field = ctx.obj.field_name(index, name)
     change, purged = es_semantic.detach(
         ctx.obj.client, index, name=field, template=template, purge=purge, dry_run=dry_run
     )
+    if dry_run and purge and not as_json:
+        out.print(f"# then removes {field!r} from every document that has it, by scripted bulk updates\n")
     print_change(change, dry_run=dry_run, as_json=as_json, verb="detached from", purged=purged)
     if as_json or dry_run:
         return

@@ -14,8 +14,8 @@ import typer
 
 from es_semantic.cli import attach, demo, detach, doctor, down, search, status, sync, up
 from es_semantic.cli.context import Context
-from es_semantic.cli.output import print_error
-from es_semantic.errors import EsSemanticError
+from es_semantic.cli.output import print_error, print_failure, say
+from es_semantic.errors import EsSemanticError, UsageError
 
 INTERRUPTED = 130
 
@@ -53,17 +53,34 @@ def main() -> None:
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
     as_json = "--json" in sys.argv
     try:
+        _require_text(sys.argv[1:])
         code = app(standalone_mode=False)
     except EsSemanticError as error:
         print_error(error, as_json=as_json)
         code = error.exit_code
     except _CLICK_EXCEPTION as error:
         error.show()
+        if as_json:
+            print_failure("UsageError", error.format_message())
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("Stopped. Run the same command again to go on.", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         code = 1
+    except Exception as error:
+        # A bug of ours: the traceback is for the report, the document for the script that waits for one.
+        if as_json:
+            print_failure(type(error).__name__, str(error))
+        raise
+    if code == INTERRUPTED:
+        say("Stopped. Run the same command again to go on.")
+        if as_json:
+            print_failure("Interrupted", "stopped by a signal", "Run the same command again to go on.")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _require_text(arguments: list[str]) -> None:
+    for argument in arguments:
+        if argument != argument.encode("utf-8", "replace").decode("utf-8"):
+            raise UsageError(f"{argument!a} is not UTF-8 text")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +13,14 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from es_semantic.errors import EsSemanticError
 from es_semantic.sync.report import Progress as ProgressCallback
 from es_semantic.sync.report import SyncReport
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False, markup=False)
+err = Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 LINE_EVERY = 10.0
 """Seconds between progress lines where stderr is not a terminal."""
@@ -28,28 +30,38 @@ def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+    except TypeError:
+        # Documents may hold integers beyond 64 bits and lone surrogates, which only the standard library writes.
+        text = json.dumps(value, indent=2, default=dataclasses.asdict)
+    sys.stdout.write(text + "\n")
 
 
 def print_error(error: EsSemanticError, *, as_json: bool) -> None:
     """Print what happened and what to do next; with ``--json`` also as a document on stdout."""
-    err.print(f"[bold red]Error:[/] {_plain(error.what)}", soft_wrap=True)
+    err.print(Text.assemble(("Error: ", "bold red"), _printable(error.what)), soft_wrap=True)
     if error.hint:
-        err.print(_plain(error.hint), soft_wrap=True)
+        say(error.hint)
     if as_json:
-        print_json({"error": {"type": type(error).__name__, "what": error.what, "hint": error.hint}})
+        print_failure(type(error).__name__, error.what, error.hint)
+
+
+def print_failure(kind: str, what: str, hint: str = "") -> None:
+    """Print an error as the one JSON document on stdout."""
+    print_json({"error": {"type": kind, "what": what, "hint": hint}})
 
 
 def say(text: str) -> None:
     """Tell the person at the terminal something that is not a result."""
-    err.print(_plain(text), soft_wrap=True)
+    err.print(Text(_printable(text)), soft_wrap=True)
 
 
 def table(*columns: str, rows: list[list[str]], title: str = "") -> Table:
     """Return a table of plain text."""
-    grid = Table(*columns, title=_plain(title) or None, title_justify="left", header_style="bold")
+    grid = Table(*columns, title=Text(title) if title else None, title_justify="left", header_style="bold")
     for row in rows:
-        grid.add_row(*map(_plain, row))
+        grid.add_row(*(Text(_printable(cell)) for cell in row))
     return grid
 
 
@@ -103,5 +115,5 @@ class _Lines:
             say(f"{report.index}: {done(report)} of {report.total} documents {rate(report)}".rstrip())
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

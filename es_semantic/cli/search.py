@@ -10,7 +10,6 @@ import typer
 import es_semantic
 from es_semantic.cli.options import Index, Json, Name, names
 from es_semantic.cli.output import out, print_json, table
-from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.errors import UsageError
 from es_semantic.retrieval.fusion import Place
 from es_semantic.retrieval.query import DEFAULT_SIZE
@@ -40,7 +39,7 @@ def search(
         filters=[read_filter(item) for item in filters or []],
         fields=names(fields) if fields is not None else None,
         config=ctx.obj.config,
-        name=name or DEFAULT_FIELD_NAME,
+        name=ctx.obj.field_name(index, name),
     )
     if as_json:
         print_json(result)

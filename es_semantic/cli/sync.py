@@ -7,7 +7,6 @@ import typer
 import es_semantic
 from es_semantic.cli.options import Index, Json, Name
 from es_semantic.cli.output import out, print_json, rate, say, sync_progress
-from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.sync.report import SyncReport
 
 DEAD_LETTERS = 3
@@ -17,7 +16,7 @@ def sync(ctx: typer.Context, index: Index, name: Name = None, as_json: Json = Fa
     """Embed every document that lacks a true vector. Exit code 3: done, but some documents could not be embedded."""
     with sync_progress() as progress:
         report = es_semantic.sync(
-            ctx.obj.client, index, config=ctx.obj.config, name=name or DEFAULT_FIELD_NAME, progress=progress
+            ctx.obj.client, index, config=ctx.obj.config, name=ctx.obj.field_name(index, name), progress=progress
         )
     if as_json:
         print_json(report)

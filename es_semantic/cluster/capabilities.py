@@ -11,7 +11,6 @@ from es_semantic.errors import ClusterError, Forbidden, RequestFailed, Unsupport
 
 MINIMUM_VERSION = (8, 14)
 BASE64_VECTORS_SINCE = (9, 3)
-DEFAULT_RESCORING_SINCE = (9, 1)
 RETRIEVERS = ("standard", "rrf", "linear", "text_similarity_reranker")
 
 Version = tuple[int, int]

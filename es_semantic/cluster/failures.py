@@ -69,6 +69,8 @@ def _category(status: int, kind: str, reason: str) -> tuple[type[ClusterError], 
         return IndexUnavailable, "The index or cluster is read-only or not ready; lift the block and try again."
     if kind in _UNAVAILABLE:
         return IndexUnavailable, "Check the name, and that the index exists and is open."
+    if "Result window is too large" in reason:
+        return RequestFailed, "Ask for fewer hits, or raise index.max_result_window (hybrid needs 100 at least)."
     if status == 401:
         return Forbidden, "Check the credentials."
     if status == 403 and _LICENCE not in reason:

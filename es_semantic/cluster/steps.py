@@ -93,7 +93,7 @@ def run(client: Elasticsearch, steps: Steps[T]) -> T:
         while True:
             try:
                 outcome = _perform(client, step)
-            except Exception as error:
+            except BaseException as error:  # an interrupted procedure may still tidy up
                 step = steps.throw(_named(error, step))
             else:
                 step = steps.send(outcome)
@@ -110,7 +110,7 @@ async def run_async(client: AsyncElasticsearch, steps: Steps[T]) -> T:
         while True:
             try:
                 outcome = await _perform_async(client, step)
-            except Exception as error:
+            except BaseException as error:  # an interrupted procedure may still tidy up
                 step = steps.throw(_named(error, step))
             else:
                 step = steps.send(outcome)
@@ -148,7 +148,7 @@ def _body(response: ApiResponse[Any]) -> Any:
     raise UnsupportedProductError("the answer is not JSON", response.meta, response.body)
 
 
-def _named(error: Exception, step: Step) -> Exception:
+def _named(error: BaseException, step: Step) -> BaseException:
     if isinstance(step, Request) and isinstance(error, RecursionError):
         return RequestFailed(
             f"{step.about or step.path}: a document in the answer is nested too deep for Python's JSON parser",

@@ -142,8 +142,10 @@ class NodeSettings(Settings):
 class SentenceTransformersModel(Settings):
     """A model run in this process by SentenceTransformers; ``name`` is a hub name or a local folder.
 
-    Weights are read from safetensors only. ``trust_remote_code`` runs Python code that comes with the model: leave it
-    off unless you have read that code. Prompts are put before each text; by default those the model itself declares.
+    Weights are read from safetensors; a model without them is refused (small extra layers, such as Dense, may come as
+    pickled tensors, which are loaded as weights only). ``trust_remote_code`` runs Python code that comes with the
+    model: leave it off unless you have read that code. Prompts are put before each text; by default those the model
+    itself declares.
     """
 
     provider: Literal["sentence-transformers"] = "sentence-transformers"

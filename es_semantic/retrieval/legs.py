@@ -13,9 +13,12 @@ from es_semantic.embedding.protocol import Vectors
 MIN_CANDIDATES = 200
 MAX_CANDIDATES = 10_000
 
+SHARDS_PER_ID = 4
+"""Documents of one id that a page's fetch allows for, where custom routing has put it into several shards."""
+
 Clauses = Sequence[Mapping[str, Any]]
-Key = tuple[str, str]
-"""Index and id: ids are unique within one index only."""
+Key = tuple[str, str, str]
+"""Index, id and routing: with custom routing one id may stand in several shards of an index."""
 
 
 def bm25_body(text: str, fields: Sequence[str], filters: Clauses, *, size: int) -> dict[str, Any]:
@@ -27,17 +30,19 @@ def bm25_body(text: str, fields: Sequence[str], filters: Clauses, *, size: int) 
     return {"size": size, "query": {"bool": {"must": [match], "filter": list(filters)}}}
 
 
-def knn_body(vector: Vectors, field: str, filters: Clauses, *, size: int) -> dict[str, Any]:
-    """Return the vector leg; filters apply while the graph is searched, so ``size`` hits are found where there are as
-    many (Elastic docs, "kNN search in Elasticsearch")."""
+def knn_body(vector: Vectors, name: str, model: str, filters: Clauses, *, size: int) -> dict[str, Any]:
+    """Return the vector leg of the semantic field ``name``: only vectors that ``model`` (a fingerprint's id) has made.
+
+    Filters apply while the graph is searched, so ``size`` hits are found where there are as many (Elastic docs, "kNN
+    search in Elasticsearch").
+    """
     knn: dict[str, Any] = {
-        "field": field,
+        "field": f"{name}.vector",
         "query_vector": vector.tolist(),
         "k": size,
         "num_candidates": min(MAX_CANDIDATES, max(MIN_CANDIDATES, 2 * size)),
+        "filter": [{"term": {f"{name}.model": model}}, *filters],
     }
-    if filters:
-        knn["filter"] = list(filters)
     return {"size": size, "knn": knn}
 
 
@@ -51,26 +56,30 @@ def msearch_request(index: str, bodies: Sequence[Mapping[str, Any]]) -> Request:
 def page_request(index: str, keys: Sequence[Key], *, excludes: Sequence[str]) -> Request:
     """Return the search that fetches these documents, without the fields that es-semantic keeps in them."""
     by_index: dict[str, list[str]] = {}
-    for concrete, doc_id in keys:
+    for concrete, doc_id, _ in keys:
         by_index.setdefault(concrete, []).append(doc_id)
     wanted = [
         {"bool": {"filter": [{"term": {"_index": concrete}}, {"ids": {"values": ids}}]}}
         for concrete, ids in by_index.items()
     ]
     body = {
-        "size": len(keys),
+        "size": min(MAX_CANDIDATES, SHARDS_PER_ID * len(keys)),
         "query": {"bool": {"should": wanted}},
         "_source": {"excludes": list(excludes)},
         "track_total_hits": False,
     }
     params = {
         "allow_partial_search_results": "false",
-        "filter_path": "hits.hits._index,hits.hits._id,hits.hits._source",
+        "filter_path": "hits.hits._index,hits.hits._id,hits.hits._routing,hits.hits._source",
     }
     return Request("POST", url_path("/{}/_search", index), params, body)
 
 
 _IDS_ONLY: dict[str, Any] = {"_source": False, "track_total_hits": False}
 _KEPT = ",".join(
-    ["responses.error", "responses.status", *(f"responses.hits.hits.{key}" for key in ("_index", "_id", "_score"))]
+    [
+        "responses.error",
+        "responses.status",
+        *(f"responses.hits.hits.{key}" for key in ("_index", "_id", "_routing", "_score")),
+    ]
 )

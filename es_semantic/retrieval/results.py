@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from es_semantic.retrieval.fusion import Place
@@ -29,7 +29,3 @@ class SearchResult:
     mode: Mode
     took_ms: float
     hits: tuple[Hit, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON values: ``index``, ``mode``, ``took_ms``, ``hits``."""
-        return asdict(self)

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from es_semantic.cluster.capabilities import server_version
 from es_semantic.cluster.failures import failure
 from es_semantic.cluster.steps import Compute, Request, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import Embedder, require_same_model
 from es_semantic.embedding.protocol import Vectors
-from es_semantic.errors import InvalidQuery
+from es_semantic.errors import InvalidQuery, NotAttached
 from es_semantic.retrieval.fusion import Fused, named, rrf
 from es_semantic.retrieval.legs import Key, bm25_body, knn_body, msearch_request, page_request
 from es_semantic.retrieval.query import (
@@ -50,19 +51,28 @@ def search_steps(
         raise InvalidQuery("fields must name at least one field", hint="Leave it out to search the source fields.")
     legs = LEGS[checked_mode]
     window = max(size, MIN_RANK_WINDOW) if len(legs) > 1 else size
-    binding = yield from find_binding(index, name)
+    binding, semantic_fields = yield from _binding(index, name)
     bodies = []
     for leg in legs:
         if leg == "bm25":
             bodies.append(bm25_body(query, fields or binding.source, clauses, size=window))
         else:
             vector = yield Compute(lambda: _query_vector(query, binding, embedder_for, index))
-            bodies.append(knn_body(vector, f"{name}.vector", clauses, size=window))
+            bodies.append(knn_body(vector, name, binding.fingerprint.id, clauses, size=window))
     ranked = yield from _run_legs(index, bodies)
     fused = (rrf(ranked) if len(ranked) > 1 else _single(ranked[0]))[:size]
-    sources = yield from _sources(index, [document.key for document in fused], name)
+    sources = yield from _sources(index, [document.key for document in fused], semantic_fields)
     hits = tuple(_hit(document, legs, sources[document.key]) for document in fused if document.key in sources)
     return SearchResult(index, checked_mode, (time.perf_counter() - started) * 1000, hits)
+
+
+def _binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
+    try:
+        return (yield from find_binding(index, name))
+    except NotAttached:
+        # On a server that is too old nothing can be attached, and that is the better answer.
+        yield from server_version()
+        raise
 
 
 def _query_vector(text: str, binding: Binding, embedder_for: EmbedderFor, index: str) -> Vectors:
@@ -86,10 +96,10 @@ def _single(leg: list[tuple[Key, float]]) -> list[Fused[Key]]:
     return [Fused(document.key, score, document.places) for document, (_, score) in zip(fused, leg, strict=True)]
 
 
-def _sources(index: str, keys: list[Key], name: str) -> Steps[dict[Key, Any]]:
+def _sources(index: str, keys: list[Key], semantic_fields: list[str]) -> Steps[dict[Key, Any]]:
     if not keys:
         return {}
-    request: Request = page_request(index, keys, excludes=[name])
+    request: Request = page_request(index, keys, excludes=semantic_fields)
     page = yield request
     return {_key(hit): hit.get("_source", {}) for hit in _hits(page)}
 
@@ -100,9 +110,9 @@ def _hits(response: Mapping[str, Any]) -> list[Any]:
 
 
 def _key(hit: Mapping[str, Any]) -> Key:
-    return hit["_index"], hit["_id"]
+    return hit["_index"], hit["_id"], hit.get("_routing", "")
 
 
 def _hit(document: Fused[Key], legs: Sequence[str], source: Mapping[str, Any]) -> Hit:
-    index, doc_id = document.key
+    index, doc_id, _ = document.key
     return Hit(index, doc_id, document.score, named(document.places, legs), source)

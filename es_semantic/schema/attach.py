@@ -10,7 +10,7 @@ from es_semantic.cluster.capabilities import server_version
 from es_semantic.cluster.steps import Compute, Request, Steps, optional, url_path
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import ModelProfile, require_same_model
-from es_semantic.errors import BindingConflict, FingerprintMismatch, Forbidden
+from es_semantic.errors import BindingConflict, FingerprintMismatch, Forbidden, SchemaError
 from es_semantic.schema import checks, owner, plan, preflight, render
 from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.index_options import index_options
@@ -72,6 +72,8 @@ def attach_steps(
     if not dry_run:
         for request in requests:  # noqa: UP028 (a list cannot be sent the answers)
             yield request
+        if requests:
+            yield from _require_in_force(index, name, binding, template=template)
     notes = (*_notes(target), *_copy_notes(target, fields)) if requests else ()
     return Change(target.name, target.kind, name, binding, tuple(requests), bool(requests), notes)
 
@@ -151,6 +153,22 @@ def _known_bindings(target: Target) -> Bindings | None:
         if bindings.fields:
             return bindings
     return None
+
+
+def _require_in_force(index: str, name: str, binding: Binding, *, template: bool) -> Steps[None]:
+    """Look once more: Elasticsearch has no optimistic locking for mappings, so two who attach at once can collide.
+
+    Raises:
+        SchemaError: somebody else has changed the mapping or the pipeline meanwhile.
+    """
+    target = yield from _target(index, template=template)
+    bindings = _known_bindings(target) or Bindings()
+    _, in_force = yield from _pipelines(target)
+    if bindings.fields.get(name) != binding or not _is_done(target, bindings, in_force):
+        raise SchemaError(
+            f"somebody else changed the semantic fields of {target.kind} {target.name!r} at the same time",
+            hint="Run the same command again; it completes what is missing.",
+        )
 
 
 def _templates_bindings(target: Target) -> Bindings:

@@ -8,8 +8,8 @@ from es_semantic.schema.binding import Binding, read_bindings
 from es_semantic.schema.target import require_one_name
 
 
-def find_binding(index: str, name: str) -> Steps[Binding]:
-    """Return the binding that all indices behind ``index`` share.
+def find_binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
+    """Return the binding that all indices behind ``index`` share, and the names of all semantic fields there.
 
     Raises:
         UsageError: the name is a pattern or a list.
@@ -20,10 +20,10 @@ def find_binding(index: str, name: str) -> Steps[Binding]:
     """
     require_one_name(index)
     mappings = yield Request("GET", url_path("/{}/_mapping", index))
-    found = {
-        concrete: read_bindings(body["mappings"], index=concrete).one(name, index=concrete)
-        for concrete, body in sorted(mappings.items())
+    bindings = {
+        concrete: read_bindings(body["mappings"], index=concrete) for concrete, body in sorted(mappings.items())
     }
+    found = {concrete: each.one(name, index=concrete) for concrete, each in bindings.items()}
     first, *others = found.items()
     for concrete, binding in others:
         if binding.fingerprint.id != first[1].fingerprint.id:
@@ -38,4 +38,4 @@ def find_binding(index: str, name: str) -> Steps[Binding]:
                 f"{', '.join(binding.source)}",
                 hint="Search these indices one by one.",
             )
-    return first[1]
+    return first[1], sorted({field for each in bindings.values() for field in each.fields})

@@ -150,7 +150,7 @@ def require_one_name(name: str) -> None:
     Raises:
         UsageError: the name is empty, a pattern or a list.
     """
-    if not name.strip() or any(character in name for character in "*?,") or name == "_all" or name.startswith("-"):
+    if not name.strip() or any(character in name for character in "*?,") or name == "_all" or name[0] in "-<":
         raise UsageError(f"{name!r} is not the name of one index", hint="Name one index, alias or data stream.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from es_semantic.cluster.steps import Request
 from es_semantic.embedding.encoding import encode_vector
 from es_semantic.embedding.protocol import Vectors
 from es_semantic.schema.binding import Binding
@@ -41,30 +40,17 @@ class Document:
     verdict: Verdict
 
 
-def page_request(
-    pit: str, keep_alive: str, binding: Binding, name: str, *, size: int, after: Sequence[Any] | None
-) -> Request:
-    """Return the search for the next page of all documents, with only what :func:`read_document` looks at.
+def page_body(binding: Binding, name: str) -> dict[str, Any]:
+    """Return the search for a page of all documents, with only what :func:`read_document` looks at.
 
     Whether a document has a vector is told by a named ``exists`` query, so that no vector travels.
     """
-    body: dict[str, Any] = {
-        "pit": {"id": pit, "keep_alive": keep_alive},
-        "size": size,
-        "query": {
-            "bool": {
-                "must": [{"match_all": {}}],
-                "should": [{"exists": {"field": f"{name}.vector", "_name": HAS_VECTOR}}],
-            }
-        },
+    has_vector = {"exists": {"field": f"{name}.vector", "_name": HAS_VECTOR}}
+    return {
+        "query": {"bool": {"must": [{"match_all": {}}], "should": [has_vector]}},
         "_source": {"includes": [*binding.source, f"{name}.hash", f"{name}.model", f"{name}.status"]},
-        "sort": [{"_shard_doc": "asc"}],
         "seq_no_primary_term": True,
-        "track_total_hits": False,
     }
-    if after is not None:
-        body["search_after"] = list(after)
-    return Request("POST", "/_search", {"allow_partial_search_results": "false"}, body)
 
 
 def read_document(hit: Mapping[str, Any], binding: Binding, name: str) -> Document:

@@ -18,11 +18,12 @@ from es_semantic.sync.documents import (
     Verdict,
     empty_update,
     failed_update,
-    page_request,
+    page_body,
     read_document,
     ready_update,
 )
 from es_semantic.sync.embed import Embedded, embed_each
+from es_semantic.sync.pit import max_page, page, with_pit
 from es_semantic.sync.report import Progress, SyncReport, silent
 
 WINDOW = 256
@@ -31,8 +32,8 @@ WINDOW = 256
 WINDOW_CHARACTERS = 8_000_000
 PAGE_CHARACTERS = 4_000_000
 FIRST_PAGE = 64
-LARGEST_PAGE = 1000
-KEEP_ALIVE = "5m"
+LARGEST_PAGE = WINDOW
+"""So that at most two windows are embedded between two pages."""
 
 
 def sync_steps(
@@ -45,16 +46,12 @@ def sync_steps(
     version = yield from server_version()
     base64 = None if version is None else version >= BASE64_VECTORS_SINCE
     report = SyncReport(target.name, name, binding.fingerprint.id)
-    one_pass = _Pass(binding, name, embedder, report, progress, base64, one_index=target.kind == "index")
+    one_pass = _Pass(
+        binding, name, embedder, report, progress, base64, target.kind == "index", max_page(target.settings)
+    )
     yield _refresh(target)
     one_pass.report.total = (yield Request("GET", url_path("/{}/_count", target.name)))["count"]
-    pit = (yield Request("POST", url_path("/{}/_pit", target.name), {"keep_alive": KEEP_ALIVE}))["id"]
-    try:
-        yield from one_pass.read_all(pit)
-    except Exception:
-        yield _close(pit)
-        raise
-    yield _close(pit)
+    yield from with_pit(target.name, one_pass.read_all)
     yield _refresh(target)
     return one_pass.report
 
@@ -69,14 +66,16 @@ class _Pass:
     base64: bool | None
     """Whether the server takes vectors as base64; None until a write has shown it."""
     one_index: bool
+    max_page: int
     started: float = field(default_factory=time.monotonic)
 
     def read_all(self, pit: str) -> Steps[None]:
+        body = page_body(self.binding, self.name)
         size, after = FIRST_PAGE, None
         window: list[Document] = []
         while True:
-            page = yield page_request(pit, KEEP_ALIVE, self.binding, self.name, size=size, after=after)
-            hits = page["hits"]["hits"]
+            answer = yield page(pit, body, size=size, after=after, max_size=self.max_page, about=self.report.index)
+            hits = answer["hits"]["hits"]
             documents = [read_document(hit, self.binding, self.name) for hit in hits]
             window += [document for document in documents if document.verdict is not Verdict.TRUE]
             self.report.read += len(documents)
@@ -88,7 +87,7 @@ class _Pass:
                 self._tell()
             if not hits:
                 return
-            pit, after, size = page["pit_id"], hits[-1]["sort"], _page_size(documents)
+            pit, after, size = answer["pit_id"], hits[-1]["sort"], _page_size(documents)
 
     def _bring_up_to_date(self, window: list[Document]) -> Steps[None]:
         blank = [document for document in window if document.verdict is Verdict.EMPTY]
@@ -164,10 +163,6 @@ def _page_size(documents: list[Document]) -> int:
     """As many documents as make about four million characters, judged by the page just read."""
     mean = sum(len(document.text) for document in documents) / len(documents) + 1
     return max(1, min(LARGEST_PAGE, int(PAGE_CHARACTERS / mean)))
-
-
-def _close(pit: str) -> Request:
-    return Request("DELETE", "/_pit", body={"id": pit})
 
 
 def _refresh(target: Target) -> Request:

@@ -11,9 +11,9 @@ from es_semantic.errors import RequestFailed
 from es_semantic.schema.checks import is_semantic_field
 from es_semantic.schema.target import Target
 from es_semantic.sync import bulk
+from es_semantic.sync.pit import max_page, page, with_pit
 
 PAGE = 1000
-KEEP_ALIVE = "5m"
 
 
 def purge_steps(target: Target, *, name: str) -> Steps[int]:
@@ -28,23 +28,18 @@ def purge_steps(target: Target, *, name: str) -> Steps[int]:
     if not is_semantic_field(target.mapping, name):
         return 0
     yield Request("POST", url_path("/{}/_refresh", target.name))
-    pit = (yield Request("POST", url_path("/{}/_pit", target.name), {"keep_alive": KEEP_ALIVE}))["id"]
-    try:
-        removed = yield from _remove_all(target, name, pit)
-    except Exception:
-        yield _close(pit)
-        raise
-    yield _close(pit)
+    removed = yield from with_pit(target.name, lambda pit: _remove_all(target, name, pit))
     yield Request("POST", url_path("/{}/_refresh", target.name))
     return removed
 
 
 def _remove_all(target: Target, name: str, pit: str) -> Steps[int]:
+    body = {"query": {"exists": {"field": name}}, "_source": False, "stored_fields": ["_routing"]}
     removed = 0
     after: list[Any] | None = None
     while True:
-        page = yield _page(pit, name, after)
-        hits = page["hits"]["hits"]
+        answer = yield page(pit, body, size=PAGE, after=after, max_size=max_page(target.settings), about=target.name)
+        hits = answer["hits"]["hits"]
         if not hits:
             return removed
         outcomes = yield from bulk.write([_removal(hit, name) for hit in hits])
@@ -57,26 +52,7 @@ def _remove_all(target: Target, name: str, pit: str) -> Steps[int]:
                 hint="Run the same command again; it goes on with what is left.",
             )
         removed += sum(outcome.ok for outcome in outcomes)
-        after, pit = hits[-1]["sort"], page["pit_id"]
-
-
-def _close(pit: str) -> Request:
-    return Request("DELETE", "/_pit", body={"id": pit})
-
-
-def _page(pit: str, name: str, after: list[Any] | None) -> Request:
-    body: dict[str, Any] = {
-        "pit": {"id": pit, "keep_alive": KEEP_ALIVE},
-        "size": PAGE,
-        "query": {"exists": {"field": f"{name}.status"}},
-        "_source": False,
-        "stored_fields": ["_routing"],
-        "sort": [{"_shard_doc": "asc"}],
-        "track_total_hits": False,
-    }
-    if after is not None:
-        body["search_after"] = after
-    return Request("POST", "/_search", {"allow_partial_search_results": "false"}, body)
+        after, pit = hits[-1]["sort"], answer["pit_id"]
 
 
 def _removal(hit: dict[str, Any], name: str) -> bulk.Item:

@@ -13,7 +13,8 @@ from es_semantic.schema.target import Target
 @dataclass(frozen=True, slots=True)
 class Status:
     """Counts of documents: ``ready`` carry a vector of the bound model, ``empty`` have no text, ``failed`` are dead
-    letters, ``pending`` are all others. Counts follow the marks; only ``sync`` compares texts."""
+    letters, ``pending`` are all others. Counts follow the marks: only ``sync`` compares texts, and a document that
+    Elasticsearch refuses to update keeps the mark that it had."""
 
     index: str
     field: str

@@ -126,8 +126,10 @@ def test_a_settings_file(cli: Cli, index: str, tmp_path: Path) -> None:
         f"semantic_fields:\n  - index: {index}\n    fields: [title]\n    model: mini\n    name: meaning\n"
     )
     assert cli("attach", index, "--json").json["field"] == "meaning"
-    assert cli("sync", index, "--name", "meaning", "--json").json["embedded"] == 3
-    assert cli("search", index, "cat", "--name", "meaning", "--json").json["hits"][0]["id"] == "1"
+    assert cli("sync", index, "--json").json["embedded"] == 3
+    assert cli("status", index, "--json").json["field"] == "meaning"
+    assert cli("search", index, "cat", "--json").json["hits"][0]["id"] == "1"
+    assert cli("detach", index, "--json").json["field"] == "meaning"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ def test_a_settings_file(cli: Cli, index: str, tmp_path: Path) -> None:
         (["search", "INDEX", "cat", "--filter", "{"], 2, "not JSON"),
         (["search", "INDEX"], 2, "Missing argument"),
         (["no-such-verb"], 2, "No such command"),
-        (["--url", "ftp://x", "status", "INDEX"], 2, "not an http:// or https:// URL"),
+        (["--url", "ftp://x", "status", "INDEX"], 2, "must be an http:// or https:// URL"),
         (["--config", "no-such.yml", "status", "INDEX"], 2, "no-such.yml"),
     ],
 )
@@ -170,6 +172,42 @@ def test_errors_are_json_too_when_json_is_asked_for(cli: Cli) -> None:
     assert "no-such-index" in ran.json["error"]["what"]
 
 
+def test_documents_that_are_hard_to_print(cli: Cli, client: Elasticsearch, make_index: MakeIndex) -> None:
+    body = '{"title": "red \\\\[/usr/bin] [bold] :id: \\ud800", "count": 123456789012345678901234567890}'
+    name = make_index({"title": TEXT}, dynamic=False)
+    client.index(index=name, id="[/]", document=body, refresh=True)  # type: ignore[arg-type]
+    cli("attach", name, "--fields", "title")
+    cli("sync", name)
+    found = cli("search", name, "red", "--json").json["hits"][0]
+    assert found["id"] == "[/]"
+    assert found["source"]["count"] == 123456789012345678901234567890
+    assert found["source"]["title"] == "red \\[/usr/bin] [bold] :id: \ud800"
+    table = cli("search", name, "red")
+    assert table.code == 0
+    assert "\\[/usr/bin] [bold] :id: ?" in table.out
+
+
+def test_a_dry_run_prints_the_owner_s_own_words(cli: Cli, make_index: MakeIndex) -> None:
+    name = make_index({"title": TEXT}, _meta={"note": "type:id:value [bold]"})
+    assert '"note": "type:id:value [bold]"' in cli("attach", name, "--fields", "title", "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["sync", "--json"], ["search", "x", "--json", "--no-such"], ["status", "a\udcff", "--json"]]
+)
+def test_wrong_use_is_json_too(cli: Cli, arguments: list[str]) -> None:
+    ran = cli(*arguments)
+    assert ran.code == 2
+    assert ran.json["error"]["type"] == "UsageError"
+
+
+def test_a_url_with_a_password_is_refused_without_showing_it(cli: Cli) -> None:
+    ran = cli("--url", "http://elastic:s3cret@localhost:9200", "doctor", "--json")
+    assert ran.code == 2
+    assert "must not carry a user name or password" in ran.err
+    assert "s3cret" not in ran.out + ran.err
+
+
 def test_dead_letters_are_exit_code_3(cli: Cli, client: Elasticsearch, make_index: MakeIndex) -> None:
     documents = {"1": {"title": "fine"}, "2": {"title": "written before `count` was mapped", "count": "many"}}
     name = make_index({"title": TEXT}, documents=documents, dynamic=False)
@@ -181,6 +219,8 @@ def test_dead_letters_are_exit_code_3(cli: Cli, client: Elasticsearch, make_inde
     failure = ran.json["failures"][0]
     assert failure["id"] == "2"
     assert "failed to parse field [count]" in failure["reason"]
+    state = cli("status", name, "--json").json
+    assert (state["ready"], state["pending"], state["failed"]) == (1, 1, 0)
     assert f"failed: {name}/2: document_parsing_exception" in cli("sync", name).err
 
 

@@ -10,7 +10,15 @@ from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 import es_semantic
 from es_semantic.cluster.steps import Compute, Request
-from es_semantic.errors import FingerprintMismatch, IndexUnavailable, InvalidQuery, NotAttached, SchemaError, UsageError
+from es_semantic.errors import (
+    FingerprintMismatch,
+    IndexUnavailable,
+    InvalidQuery,
+    NotAttached,
+    RequestFailed,
+    SchemaError,
+    UsageError,
+)
 from es_semantic.retrieval.results import SearchResult
 from es_semantic.retrieval.search import search_steps
 from tests.embedder import TinyEmbedder
@@ -230,3 +238,43 @@ def test_an_index_that_is_not_embedded_yet_answers_by_words(
     es_semantic.attach(client, name, ["title"], model=embedder)
     hits = es_semantic.search(client, name, "apple", model=embedder).hits
     assert [(hit.id, set(hit.legs)) for hit in hits] == [("1", {"bm25"})]
+
+
+def test_vectors_of_a_model_bound_before_are_not_ranked(client: Elasticsearch, index: str) -> None:
+    es_semantic.detach(client, index)
+    other = TinyEmbedder("other")
+    es_semantic.attach(client, index, ["title", "body"], model=other)
+    assert es_semantic.search(client, index, "red apple", mode="knn", model=other).hits == ()
+    es_semantic.sync(client, index, model=other)
+    assert len(es_semantic.search(client, index, "red apple", mode="knn", model=other).hits) == 10
+
+
+def test_one_id_in_several_shards_is_several_documents(
+    client: Elasticsearch, make_index: MakeIndex, embedder: TinyEmbedder
+) -> None:
+    name = make_index({"title": TEXT}, settings={"number_of_shards": 3})
+    for routing in "abcdef":
+        client.index(index=name, id="1", routing=routing, document={"title": f"apple {routing}"})
+    client.indices.refresh(index=name)
+    stored = client.count(index=name)["count"]
+    assert stored > 1
+    es_semantic.attach(client, name, ["title"], model=embedder)
+    assert es_semantic.sync(client, name, model=embedder).embedded == stored
+    hits = es_semantic.search(client, name, "apple", model=embedder).hits
+    assert len({hit.source["title"] for hit in hits}) == len(hits) == stored
+
+
+def test_two_semantic_fields_do_not_see_each_other(client: Elasticsearch, index: str, embedder: TinyEmbedder) -> None:
+    es_semantic.attach(client, index, ["title"], model=embedder, name="titles")
+    es_semantic.sync(client, index, model=embedder, name="titles")
+    for name in ("semantic", "titles"):
+        hits = es_semantic.search(client, index, "red apple", model=embedder, name=name).hits
+        assert set(hits[0].source) == {"title", "body", "tenant", "n"}
+        assert es_semantic.status(client, index, name=name).ready == ROWS
+
+
+def test_a_small_result_window(client: Elasticsearch, index: str, embedder: TinyEmbedder) -> None:
+    client.indices.put_settings(index=index, settings={"index.max_result_window": 50})
+    with pytest.raises(RequestFailed, match=r"raise index\.max_result_window"):
+        es_semantic.search(client, index, "red", model=embedder)
+    assert es_semantic.sync(client, index, model=embedder).read == ROWS

@@ -279,3 +279,22 @@ def test_a_blocked_older_index_of_a_data_stream_does_not_stop_the_others(client:
     assert (report.failures[0].index, report.failures[0].id) == (oldest, "0")
     assert "blocked" in report.failures[0].reason
     remove_everything(client, unique)
+
+
+def open_contexts(client: Elasticsearch) -> int:
+    nodes = client.nodes.stats(metric="indices", index_metric="search")["nodes"].values()
+    return sum(node["indices"]["search"]["open_contexts"] for node in nodes)
+
+
+class Interrupted(TinyEmbedder):
+    """Somebody presses Ctrl-C while it embeds."""
+
+    def embed_documents(self, texts: Sequence[str]) -> Embeddings:
+        raise KeyboardInterrupt(f"with {len(texts)} texts to go")
+
+
+def test_an_interruption_closes_the_point_in_time(client: Elasticsearch, index: str) -> None:
+    before = open_contexts(client)
+    with pytest.raises(KeyboardInterrupt):
+        es_semantic.sync(client, index, model=Interrupted())
+    assert open_contexts(client) <= before

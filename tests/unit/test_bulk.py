@@ -86,7 +86,7 @@ def test_a_server_of_unknown_age_is_tried_with_base64_first(
     fingerprint = embedder.profile.fingerprint
     binding = Binding(source=["title"], fingerprint=fingerprint, similarity="cosine", index_options={})
     report = SyncReport("i", "semantic", fingerprint.id)
-    one_pass = _Pass(binding, "semantic", embedder, report, silent, known, one_index=True)
+    one_pass = _Pass(binding, "semantic", embedder, report, silent, known, one_index=True, max_page=100)
     hit = {"_index": "i", "_id": "1", "_seq_no": 1, "_primary_term": 1, "_source": {"title": "red"}}
     document = read_document(hit, binding, "semantic")
     _, sent, _ = drive(one_pass._write([document], embed_each(embedder, [document.text])), answers)

@@ -17,10 +17,11 @@ from es_semantic.sync.documents import (
     Verdict,
     empty_update,
     failed_update,
-    page_request,
+    page_body,
     read_document,
     ready_update,
 )
+from es_semantic.sync.pit import max_page, page
 from tests.embedder import TinyEmbedder
 
 FINGERPRINT = TinyEmbedder().profile.fingerprint
@@ -93,7 +94,13 @@ def test_marks_take_an_old_vector_away() -> None:
 
 
 def test_no_vector_travels_when_reading() -> None:
-    body = page_request("pit", "5m", BINDING, "semantic", size=10, after=[3]).body
-    assert isinstance(body, dict)
+    body = page_body(BINDING, "semantic")
     assert body["_source"] == {"includes": ["title", "semantic.hash", "semantic.model", "semantic.status"]}
-    assert body["search_after"] == [3]
+
+
+def test_a_page_goes_on_after_the_last_and_is_no_larger_than_the_index_allows() -> None:
+    request = page("pit", {"query": {}}, size=256, after=[3], max_size=50, about="i")
+    assert isinstance(request.body, dict)
+    assert (request.body["size"], request.body["search_after"]) == (50, [3])
+    assert max_page({"index.max_result_window": "50"}) == 50
+    assert max_page({}) == 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import pytest
@@ -62,6 +63,27 @@ def test_every_place_is_kept(ranked: list[Leg]) -> None:
         for leg, place in zip(ranked, document.places, strict=True):
             ranks = {key: Place(rank, score) for rank, (key, score) in enumerate(leg, start=1)}
             assert place == ranks.get(document.key)
+
+
+def beats(a: tuple[Place | None, ...], b: tuple[Place | None, ...]) -> bool:
+    """Elastic's rule for two documents of equal score, leg by leg, as the documentation of this module has it."""
+    for mine, other in zip(a, b, strict=True):
+        if mine is None and other is None:
+            continue
+        if mine is None or other is None:
+            return mine is not None
+        if mine.score != other.score:
+            return mine.score > other.score
+    both = next((m, o) for m, o in zip(a, b, strict=True) if m and o)
+    return both[0].rank < both[1].rank
+
+
+@given(legs())
+def test_ties_follow_the_rule(ranked: list[Leg]) -> None:
+    fused = rrf(ranked)
+    for first, second in itertools.combinations(fused, 2):
+        if first.score == second.score:
+            assert beats(first.places, second.places)
 
 
 def test_hand_computed() -> None:

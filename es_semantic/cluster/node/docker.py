@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -57,12 +58,17 @@ def start(settings: NodeSettings, report: Report) -> State:
         NodeError: Docker Compose failed; the text ends with its last lines.
     """
     report("Starting Elasticsearch with Docker (the first time, its image is fetched)")
-    _compose("up", "--detach", "--wait", "--wait-timeout", str(_START_SECONDS), SERVICE, settings=settings)
     url = node_url(settings.port)
     try:
+        _compose("up", "--detach", "--wait", "--wait-timeout", str(_START_SECONDS), SERVICE, settings=settings)
         version = wait_until_ready(url, SERVICE, None, alive=is_running, seconds=_START_SECONDS)
     except (TimeoutError, ProcessLookupError) as error:
+        stop()
         raise NodeError(f"The container started, but no Elasticsearch is ready at {url}.") from error
+    except BaseException:
+        with contextlib.suppress(NodeError):
+            stop()
+        raise
     return State(how="docker", url=url, port=settings.port, version=version)
 
 
