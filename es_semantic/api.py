@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from es_semantic.cluster.capabilities import server_version
-from es_semantic.cluster.served import Served
+from es_semantic.cluster.served import served
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config, ModelSettings, SentenceTransformersModel
 from es_semantic.embedding import Embedder, Fingerprint
@@ -29,10 +29,10 @@ Model = Embedder | ModelSettings | None
 """An embedder of your own, a model's settings, or None: the default (attach), the bound one (sync, search)."""
 
 
-@Served
+@served
 def attach(
     index: str,
-    fields: Sequence[str],
+    fields: str | Sequence[str],
     *,
     model: Model = None,
     name: str = DEFAULT_FIELD_NAME,
@@ -53,10 +53,11 @@ def attach(
         Forbidden: a privilege is missing; nothing was changed.
         ModelError: the model cannot be loaded.
     """
-    return attach_steps(index, fields, lambda: _loaded(model).profile, name=name, template=template, dry_run=dry_run)
+    sources = [fields] if isinstance(fields, str) else list(fields)
+    return attach_steps(index, sources, lambda: _loaded(model).profile, name=name, template=template, dry_run=dry_run)
 
 
-@Served
+@served
 def detach(
     index: str,
     *,
@@ -84,7 +85,7 @@ def detach(
     return change, (yield from purge_steps(target, name=name))
 
 
-@Served
+@served
 def sync(
     index: str,
     *,
@@ -111,7 +112,7 @@ def sync(
     return (yield from sync_steps(target, binding, embedder, name=name, progress=progress))
 
 
-@Served
+@served
 def status(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[Status]:
     """Count the documents by state.
 
@@ -124,7 +125,7 @@ def status(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[Status]:
     return (yield from status_steps(target, binding, name=name))
 
 
-@Served
+@served
 def search(
     index: str,
     text: str,

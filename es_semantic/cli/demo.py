@@ -40,12 +40,14 @@ def demo(ctx: typer.Context, as_json: Json = False) -> None:
     say(f"4. es-semantic sync {index.INDEX}")
     with sync_progress() as progress:
         report = es_semantic.sync(client, index.INDEX, progress=progress)
+    if not as_json:
+        print_report(report)
     say("5. Eight questions, three ways")
     answers = {question: ask(client, question) for question in QUESTIONS}
     if as_json:
         print_json({"url": url, "sync": report, "answers": answers})
         return
-    print_report(report)
+    out.print("Scores compare within a column only; “bm25 #4, knn #1” are a hit's ranks in the two legs.")
     for question, by_mode in answers.items():
         out.print(side_by_side(question, by_mode))
     print_next(url)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     name="es-semantic",
     help="Semantic search for the Elasticsearch you already run.",
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -40,9 +42,15 @@ def options(
         Path | None, typer.Option("--config", "-c", help="Settings file; default es-semantic.yml in this folder.")
     ] = None,
     url: Annotated[str | None, typer.Option("--url", help="Elasticsearch, instead of the configured one.")] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every request to stderr.")] = False,
 ) -> None:
     """Semantic search for the Elasticsearch you already run."""
+    if version:
+        print(metadata.version("es-semantic"))
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        raise UsageError("which command?", hint="See es-semantic --help.")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO if verbose else logging.ERROR)
     ctx.obj = Context(config, url)
 

@@ -9,11 +9,14 @@ import typer
 
 import es_semantic
 from es_semantic.cli.options import Index, Json, Name, names
-from es_semantic.cli.output import out, print_json, table
+from es_semantic.cli.output import out, print_json, say, table
+from es_semantic.cluster.steps import run
 from es_semantic.errors import UsageError
 from es_semantic.retrieval.fusion import Place
 from es_semantic.retrieval.query import DEFAULT_SIZE
 from es_semantic.retrieval.results import Hit
+from es_semantic.schema.lookup import find_binding
+from es_semantic.schema.text import source_text
 
 
 def search(
@@ -30,6 +33,8 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search by meaning and by words: BM25 and kNN fused by reciprocal rank."""
+    if mode != "bm25":
+        say("Loading the model takes some seconds in every new process ...")
     result = es_semantic.search(
         ctx.obj.client,
         index,
@@ -41,11 +46,24 @@ def search(
         config=ctx.obj.config,
         name=ctx.obj.field_name(index, name),
     )
+    if mode != "bm25" and not any("knn" in hit.legs for hit in result.hits):
+        say(f"No document with a vector was found; if that is unexpected: es-semantic sync {index}")
     if as_json:
         print_json(result)
         return
+    if not result.hits:
+        out.print(f"{result.index}, {result.mode}: no hits in {result.took_ms:.0f} ms")
+        return
+    binding, _ = run(ctx.obj.client, find_binding(index, ctx.obj.field_name(index, name)))
     rows = [
-        [str(rank), hit.id, f"{hit.score:.4f}", place(hit.legs.get("bm25")), place(hit.legs.get("knn")), excerpt(hit)]
+        [
+            str(rank),
+            hit.id,
+            f"{hit.score:.4f}",
+            place(hit.legs.get("bm25")),
+            place(hit.legs.get("knn")),
+            excerpt(hit, binding.source),
+        ]
         for rank, hit in enumerate(result.hits, start=1)
     ]
     title = f"{result.index}, {result.mode}: {len(rows)} hits in {result.took_ms:.0f} ms"
@@ -75,8 +93,7 @@ def place(place: Place | None) -> str:
     return f"{place.rank} ({place.score:.3f})" if place else "-"
 
 
-def excerpt(hit: Hit, length: int = 120) -> str:
-    """Return the beginning of the document's texts, in one line."""
-    texts = " | ".join(str(value) for value in hit.source.values() if isinstance(value, str))
-    line = " ".join(texts.split())
+def excerpt(hit: Hit, fields: list[str], length: int = 120) -> str:
+    """Return the beginning of the document's source fields, in one line."""
+    line = " ".join(source_text(hit.source, fields).split())
     return line if len(line) <= length else line[: length - 1] + "…"

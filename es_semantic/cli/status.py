@@ -17,5 +17,4 @@ def status(ctx: typer.Context, index: Index, name: Name = None, as_json: Json = 
     if as_json:
         print_json(state)
         return
-    row = {key: str(value) for key, value in dataclasses.asdict(state).items()}
-    out.print(table(*row, rows=[list(row.values())]))
+    out.print(table("", "", rows=[[key, str(value)] for key, value in dataclasses.asdict(state).items()]))

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from functools import update_wrapper
-from typing import Generic, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 from es_semantic.cluster.steps import AnyClient, Steps, run, run_async
 
 P = ParamSpec("P")
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 
 
-class Served(Generic[P, T]):
+class Served(Protocol[P, T]):
     """A procedure with the client as its first argument: with an asynchronous client, await the result."""
-
-    def __init__(self, procedure: Callable[P, Steps[T]]) -> None:
-        self._procedure = procedure
-        update_wrapper(self, procedure)
-        signature = inspect.signature(procedure)
-        client = inspect.Parameter("client", inspect.Parameter.POSITIONAL_ONLY, annotation=AnyClient)
-        self.__signature__ = signature.replace(parameters=[client, *signature.parameters.values()])
 
     @overload
     def __call__(self, client: Elasticsearch, /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
     def __call__(self, client: AsyncElasticsearch, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]: ...
-    def __call__(self, client: AnyClient, /, *args: P.args, **kwargs: P.kwargs) -> T | Awaitable[T]:
-        """Run the procedure with this client."""
-        steps = self._procedure(*args, **kwargs)
+
+
+def served(procedure: Callable[P, Steps[T]]) -> Served[P, T]:
+    """Return the procedure as a function of a client and the procedure's own arguments."""
+
+    @functools.wraps(procedure)
+    def call(client: AnyClient, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         if isinstance(client, AsyncElasticsearch):
-            return run_async(client, steps)
-        return run(client, steps)
+            return run_async(client, procedure(*args, **kwargs))
+        if not isinstance(client, Elasticsearch):
+            raise TypeError(f"the client must be an Elasticsearch or AsyncElasticsearch, not {type(client).__name__}")
+        return run(client, procedure(*args, **kwargs))
+
+    signature = inspect.signature(procedure)
+    client = inspect.Parameter("client", inspect.Parameter.POSITIONAL_ONLY, annotation=AnyClient)
+    call.__signature__ = signature.replace(parameters=[client, *signature.parameters.values()])  # type: ignore[attr-defined]
+    return cast("Served[P, T]", call)

@@ -164,6 +164,7 @@ def _load(settings: SentenceTransformersModel) -> Any:
 def _library(settings: SentenceTransformersModel) -> Any:
     """Import the library and keep it from writing to the terminal."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         import sentence_transformers

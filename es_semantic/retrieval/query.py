@@ -27,6 +27,8 @@ def require_query(text: str) -> str:
     Raises:
         InvalidQuery: nothing printable is left, or it is longer than 10,000 characters.
     """
+    if not isinstance(text, str):
+        raise InvalidQuery(f"the query must be text, not {type(text).__name__}")
     if len(text) > MAX_QUERY_CHARACTERS:
         raise InvalidQuery(
             f"the query has {len(text):,} characters; at most {MAX_QUERY_CHARACTERS:,} are allowed",

@@ -23,7 +23,8 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, best first. ``took_ms`` is the wall time of the whole call, embedding included."""
+    """Hits, best first. ``took_ms`` is the wall time of the whole call, embedding included; loading
+    the model, which happens once a process, is not."""
 
     index: str
     mode: Mode

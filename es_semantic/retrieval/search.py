@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from es_semantic.cluster.capabilities import server_version
@@ -12,7 +13,7 @@ from es_semantic.cluster.steps import Compute, Request, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import Embedder, require_same_model
 from es_semantic.embedding.protocol import Vectors
-from es_semantic.errors import InvalidQuery, NotAttached
+from es_semantic.errors import InvalidQuery, NotAttached, RequestFailed
 from es_semantic.retrieval.fusion import Fused, named, rrf
 from es_semantic.retrieval.legs import Key, bm25_body, knn_body, msearch_request, page_request
 from es_semantic.retrieval.query import (
@@ -44,12 +45,12 @@ def search_steps(
     name: str = DEFAULT_FIELD_NAME,
 ) -> Steps[SearchResult]:
     """Answer one query; see :func:`es_semantic.search`."""
-    started = time.perf_counter()
     query, checked_mode, size = require_query(text), require_mode(mode), require_size(size)
     clauses = filter_clauses(filters)
     if fields is not None and not fields:
         raise InvalidQuery("fields must name at least one field", hint="Leave it out to search the source fields.")
     legs = LEGS[checked_mode]
+    started = time.perf_counter()
     window = max(size, MIN_RANK_WINDOW) if len(legs) > 1 else size
     binding, semantic_fields = yield from _binding(index, name)
     bodies = []
@@ -57,9 +58,17 @@ def search_steps(
         if leg == "bm25":
             bodies.append(bm25_body(query, fields or binding.source, clauses, size=window))
         else:
-            vector = yield Compute(lambda: _query_vector(query, binding, embedder_for, index))
+            loading = time.perf_counter()
+            embedder = yield Compute(lambda: _bound_embedder(binding, embedder_for, index))
+            started += time.perf_counter() - loading
+            vector = yield Compute(partial(_query_vector, embedder, query))
             bodies.append(knn_body(vector, name, binding.fingerprint.id, clauses, size=window))
-    ranked = yield from _run_legs(index, bodies)
+    try:
+        ranked = yield from _run_legs(index, bodies)
+    except RequestFailed as error:
+        if error.status == 400 and clauses:
+            raise InvalidQuery(error.what, hint="Check the filters: each is one Elasticsearch query clause.") from error
+        raise
     fused = (rrf(ranked) if len(ranked) > 1 else _single(ranked[0]))[:size]
     sources = yield from _sources(index, [document.key for document in fused], semantic_fields)
     hits = tuple(_hit(document, legs, sources[document.key]) for document in fused if document.key in sources)
@@ -75,10 +84,14 @@ def _binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
         raise
 
 
-def _query_vector(text: str, binding: Binding, embedder_for: EmbedderFor, index: str) -> Vectors:
+def _bound_embedder(binding: Binding, embedder_for: EmbedderFor, index: str) -> Embedder:
     embedder = embedder_for(binding)
     require_same_model(binding.fingerprint, embedder.profile.fingerprint, index=index)
-    vector: Vectors = embedder.embed_queries([text]).vectors[0]
+    return embedder
+
+
+def _query_vector(embedder: Embedder, query: str) -> Vectors:
+    vector: Vectors = embedder.embed_queries([query]).vectors[0]
     return vector
 
 

@@ -66,6 +66,7 @@ def attach_steps(
     requests = [] if _is_done(target, wanted, in_force) else plan.attach_requests(target, wanted)
     if requests:
         owner.require_own_pipeline(target, stored)
+        yield from preflight.require_unused(target, name)
         yield from preflight.require_alone(target, wanted, stored)
         yield from preflight.require_scripts(target, wanted)
         yield from preflight.require_template(target, wanted)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from es_semantic.cluster.steps import Request, Steps
-from es_semantic.errors import RequestFailed, SchemaError
+from es_semantic.cluster.steps import Request, Steps, url_path
+from es_semantic.errors import Forbidden, RequestFailed, SchemaError
 from es_semantic.schema import owner, plan, render
 from es_semantic.schema.binding import Bindings
 from es_semantic.schema.target import Target, composed_body
+
+SAMPLE = 1000
 
 
 def require_alone(target: Target, bindings: Bindings, stored: Mapping[str, Any] | None) -> Steps[None]:
@@ -33,6 +35,30 @@ def require_alone(target: Target, bindings: Bindings, stored: Mapping[str, Any] 
             f"changed with {target.kind} {target.name!r}: {', '.join(others)}",
             hint="Detach those first. All data streams and indices of one template have the same semantic fields.",
         )
+
+
+def require_unused(target: Target, name: str) -> Steps[None]:
+    """Look into the documents for an unmapped field of that name, which ``dynamic: false`` lets be.
+
+    A sample of 1,000 documents is read, where the credentials may; ``sync`` leaves alone whatever it misses.
+
+    Raises:
+        SchemaError: a document has a field of that name.
+    """
+    if target.kind == "index template" or name in target.mapping.get("properties", {}):
+        return
+    size = min(SAMPLE, int(target.settings.get("index.max_result_window", SAMPLE)))
+    body = {"size": size, "_source": [name], "track_total_hits": False}
+    try:
+        answer = yield Request("POST", url_path("/{}/_search", target.name), body=body)
+    except Forbidden:
+        return
+    for hit in answer["hits"]["hits"]:
+        if render.is_foreign((hit.get("_source") or {}).get(name)):
+            raise SchemaError(
+                f"document {hit['_id']!r} of {target.kind} {target.name!r} has a field {name!r} of its own, unmapped",
+                hint="Choose another name with --name: what documents hold under it would be lost.",
+            )
 
 
 def require_scripts(target: Target, bindings: Bindings) -> Steps[None]:

@@ -53,6 +53,12 @@ def all_properties(bindings: Bindings) -> dict[str, Any]:
     return {key: body for name, binding in bindings.fields.items() for key, body in properties(name, binding).items()}
 
 
+def is_foreign(value: Any) -> bool:
+    """Say whether a document holds, where a semantic field belongs, something that es-semantic has not put there."""
+    known = _json("mappings/semantic.json")["${name}"]["properties"].keys()
+    return value is not None and not (isinstance(value, Mapping) and value.keys() <= known)
+
+
 def pipeline(target: str, bindings: Bindings) -> dict[str, Any]:
     """Return the ingest pipeline of an index: the owner's own final pipeline first, then every semantic field."""
     parts = _json("pipelines/semantic.json")

@@ -13,6 +13,7 @@ import orjson
 from es_semantic.embedding.encoding import encode_vector
 from es_semantic.embedding.protocol import Vectors
 from es_semantic.schema.binding import Binding
+from es_semantic.schema.render import is_foreign
 from es_semantic.schema.text import is_blank, source_text, text_hash
 
 HAS_VECTOR = "es_semantic_vector"
@@ -24,6 +25,7 @@ class Verdict(Enum):
     TRUE = "its vector is that of its current text by the bound model, or it is marked empty and is"
     EMPTY = "it has no text and is not marked so"
     STALE = "its vector is missing, or of another text or model"
+    FOREIGN = "where its vector belongs it holds something of its owner's, which must not be overwritten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +50,16 @@ def page_body(binding: Binding, name: str) -> dict[str, Any]:
     has_vector = {"exists": {"field": f"{name}.vector", "_name": HAS_VECTOR}}
     return {
         "query": {"bool": {"must": [{"match_all": {}}], "should": [has_vector]}},
-        "_source": {"includes": [*binding.source, f"{name}.hash", f"{name}.model", f"{name}.status"]},
+        "_source": {"includes": [*binding.source, name], "excludes": [f"{name}.vector"]},
         "seq_no_primary_term": True,
     }
 
 
 def read_document(hit: Mapping[str, Any], binding: Binding, name: str) -> Document:
-    """Judge one search hit of :func:`page_request`."""
+    """Judge one search hit of :func:`page_body`."""
     source = hit.get("_source") or {}
     text = source_text(source, binding.source)
     digest = text_hash(text)
-    state = source.get(name)
-    state = state if isinstance(state, Mapping) else {}
     has_vector = HAS_VECTOR in hit.get("matched_queries", ())
     return Document(
         index=hit["_index"],
@@ -69,7 +69,7 @@ def read_document(hit: Mapping[str, Any], binding: Binding, name: str) -> Docume
         primary_term=hit["_primary_term"],
         text=text,
         hash=digest,
-        verdict=_judge(text, digest, state, has_vector, binding.fingerprint.id),
+        verdict=_judge(text, digest, source.get(name), has_vector, binding.fingerprint.id),
     )
 
 
@@ -89,7 +89,10 @@ def failed_update(document: Document, model: str, reason: str, *, name: str) -> 
     return _update(document, name, {**_stamp("failed", document, model), "vector": None, "error": reason[:1000]})
 
 
-def _judge(text: str, digest: str, state: Mapping[str, Any], has_vector: bool, model: str) -> Verdict:
+def _judge(text: str, digest: str, state: Any, has_vector: bool, model: str) -> Verdict:
+    if is_foreign(state):
+        return Verdict.FOREIGN
+    state = state or {}
     same_text = state.get("hash") == digest
     if is_blank(text):
         marked = same_text and state.get("status") == "empty" and not has_vector

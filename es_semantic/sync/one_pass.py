@@ -90,6 +90,9 @@ class _Pass:
             pit, after, size = answer["pit_id"], hits[-1]["sort"], _page_size(documents)
 
     def _bring_up_to_date(self, window: list[Document]) -> Steps[None]:
+        for document in window:
+            if document.verdict is Verdict.FOREIGN:
+                self.report.fail(document.index, document.id, f"it has a field {self.name!r} of its own; see --name")
         blank = [document for document in window if document.verdict is Verdict.EMPTY]
         texts = [document for document in window if document.verdict is Verdict.STALE]
         embedded = yield Compute(lambda: embed_each(self.embedder, [document.text for document in texts]))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,25 @@ def test_doctor_where_nothing_answers(cli: Cli, monkeypatch: pytest.MonkeyPatch)
     assert ran.code == 1
     assert "no Elasticsearch answers" in ran.out
     assert "very-secret-key" not in ran.out + ran.err
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli("--version").out.strip() == metadata.version("es-semantic")
+    assert cli("--verbose").code == 2
+
+
+def test_a_search_before_sync_says_what_is_missing(cli: Cli, index: str) -> None:
+    cli("attach", index, "--fields", "title")
+    ran = cli("search", index, "cat", "--mode", "knn")
+    assert "no hits" in ran.out
+    assert f"es-semantic sync {index}" in ran.err
+
+
+def test_a_wrong_filter_is_wrong_use(cli: Cli, index: str) -> None:
+    cli("attach", index, "--fields", "title")
+    ran = cli("search", index, "cat", "--mode", "bm25", "--filter", '{"trem": {"kind": "food"}}')
+    assert ran.code == 2
+    assert "unknown query [trem]" in ran.err
 
 
 def test_the_installed_command() -> None:

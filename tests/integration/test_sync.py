@@ -11,7 +11,14 @@ from elasticsearch import AsyncElasticsearch, Elasticsearch
 import es_semantic
 from es_semantic.embedding import Embeddings
 from es_semantic.embedding.protocol import Vectors
-from es_semantic.errors import FingerprintMismatch, IndexUnavailable, InputRejected, ModelUnavailable, NotAttached
+from es_semantic.errors import (
+    FingerprintMismatch,
+    IndexUnavailable,
+    InputRejected,
+    ModelUnavailable,
+    NotAttached,
+    SchemaError,
+)
 from tests.embedder import TinyEmbedder
 from tests.nodes import MakeIndex, remove_everything
 from tests.truth import untrue
@@ -298,3 +305,18 @@ def test_an_interruption_closes_the_point_in_time(client: Elasticsearch, index: 
     with pytest.raises(KeyboardInterrupt):
         es_semantic.sync(client, index, model=Interrupted())
     assert open_contexts(client) <= before
+
+
+def test_what_documents_hold_under_the_name_is_never_lost(client: Elasticsearch, make_index: MakeIndex) -> None:
+    documents: dict[str, dict[str, Any]] = {"1": {"title": "a", "semantic": "mine"}, "2": {"title": "b"}}
+    name = make_index({"title": TEXT}, documents=documents, dynamic=False)
+    with pytest.raises(SchemaError, match=r"document '1' .* has a field 'semantic' of its own"):
+        es_semantic.attach(client, name, ["title"], model=TinyEmbedder())
+    es_semantic.attach(client, name, ["title"], model=TinyEmbedder(), name="meaning")
+    late = {"title": "c", "meaning": {"note": "mine"}}
+    client.indices.put_settings(index=name, settings={"index.final_pipeline": "_none"})
+    client.index(index=name, id="3", document=late, refresh=True)
+    report = es_semantic.sync(client, name, model=TinyEmbedder(), name="meaning")
+    assert (report.embedded, report.failed) == (2, 1)
+    assert report.failures[0].id == "3"
+    assert client.get(index=name, id="3")["_source"] == late

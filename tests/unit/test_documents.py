@@ -45,7 +45,10 @@ def hit(source: dict[str, Any], *, vector: bool) -> dict[str, Any]:
         ({"title": "red", "semantic": {**GOOD, "status": "pending"}}, True, Verdict.STALE),
         ({"title": "red", "semantic": {**GOOD, "status": "failed"}}, False, Verdict.STALE),
         ({"title": "red"}, False, Verdict.STALE),
-        ({"title": "red", "semantic": "the owner's own"}, False, Verdict.STALE),
+        ({"title": "red", "semantic": "the owner's own"}, False, Verdict.FOREIGN),
+        ({"title": "red", "semantic": {**GOOD, "note": "the owner's own"}}, False, Verdict.FOREIGN),
+        ({"title": "red", "semantic": []}, False, Verdict.FOREIGN),
+        ({"title": "red", "semantic": {}}, False, Verdict.STALE),
         ({"title": "red", "semantic": None}, False, Verdict.STALE),
         ({"title": " \n"}, False, Verdict.EMPTY),
         ({}, False, Verdict.EMPTY),
@@ -95,7 +98,7 @@ def test_marks_take_an_old_vector_away() -> None:
 
 def test_no_vector_travels_when_reading() -> None:
     body = page_body(BINDING, "semantic")
-    assert body["_source"] == {"includes": ["title", "semantic.hash", "semantic.model", "semantic.status"]}
+    assert body["_source"] == {"includes": ["title", "semantic"], "excludes": ["semantic.vector"]}
 
 
 def test_a_page_goes_on_after_the_last_and_is_no_larger_than_the_index_allows() -> None:
