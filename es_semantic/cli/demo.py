@@ -77,7 +77,7 @@ def cell(result: SearchResult, rank: int) -> Text:
     hit = result.hits[rank]
     legs = "".join(f", {leg} #{place.rank}" for leg, place in hit.legs.items()) if result.mode == "hybrid" else ""
     summary = textwrap.shorten(str(hit.source.get("summary", "")), 110, placeholder=" ...")
-    return Text.assemble((hit.id, "bold cyan"), (f" {hit.score:.3f}{legs}", "dim"), f"\n{summary}")
+    return Text.assemble((hit.id, "bold cyan"), (f"\n{hit.score:.3f}{legs}", "dim"), f"\n{summary}")
 
 
 def print_next(url: str) -> None:
