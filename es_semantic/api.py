@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from es_semantic.cluster.capabilities import server_version
+from es_semantic.cluster.capabilities import Version, server_version
 from es_semantic.cluster.served import served
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config, ModelSettings, SentenceTransformersModel
@@ -18,8 +18,8 @@ from es_semantic.retrieval.query import DEFAULT_SIZE, Filters
 from es_semantic.retrieval.results import SearchResult
 from es_semantic.retrieval.search import search_steps
 from es_semantic.schema.attach import Change, attach_steps, detach_steps
-from es_semantic.schema.binding import read_bindings
-from es_semantic.schema.target import resolve
+from es_semantic.schema.binding import Binding, read_bindings
+from es_semantic.schema.target import Target, resolve
 from es_semantic.sync.one_pass import sync_steps
 from es_semantic.sync.purge import purge_steps
 from es_semantic.sync.report import Progress, SyncReport, silent
@@ -104,12 +104,10 @@ def sync(
         FingerprintMismatch: the model is not the one that the index is bound to.
         ModelUnavailable, ClusterError: model or cluster failed; what was written stays.
     """
-    yield from server_version()
-    target = yield from resolve(index)
-    binding = read_bindings(target.mapping, index=target.name).one(name, index=target.name)
+    version, target, binding = yield from _bound(index, name)
     choose = _embedder_for(model, config)
     embedder = yield Compute(lambda: choose(binding.fingerprint, target.name))
-    return (yield from sync_steps(target, binding, embedder, name=name, progress=progress))
+    return (yield from sync_steps(target, binding, embedder, version, name=name, progress=progress))
 
 
 @served
@@ -119,9 +117,7 @@ def status(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[Status]:
     Raises:
         NotAttached: the index has no semantic field of that name.
     """
-    yield from server_version()
-    target = yield from resolve(index)
-    binding = read_bindings(target.mapping, index=target.name).one(name, index=target.name)
+    _, target, binding = yield from _bound(index, name)
     return (yield from status_steps(target, binding, name=name))
 
 
@@ -159,6 +155,13 @@ def search(
         fields=fields,
         name=name,
     )
+
+
+def _bound(index: str, name: str) -> Steps[tuple[Version | None, Target, Binding]]:
+    """Return the server's version first, because on one that is too old nothing can be attached; then what is bound."""
+    version = yield from server_version()
+    target = yield from resolve(index)
+    return version, target, read_bindings(target.mapping, index=target.name).one(name, index=target.name)
 
 
 def _loaded(model: Model) -> Embedder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, server_version
+from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, Version
 from es_semantic.cluster.steps import Compute, Request, Steps, url_path
 from es_semantic.embedding import Embedder, require_same_model
 from es_semantic.errors import IndexUnavailable
@@ -37,13 +37,21 @@ LARGEST_PAGE = WINDOW
 
 
 def sync_steps(
-    target: Target, binding: Binding, embedder: Embedder, *, name: str, progress: Progress = silent
+    target: Target,
+    binding: Binding,
+    embedder: Embedder,
+    version: Version | None,
+    *,
+    name: str,
+    progress: Progress = silent,
 ) -> Steps[SyncReport]:
-    """Bring every document of the target up to date once; see :func:`es_semantic.sync`."""
+    """Bring every document of the target up to date once; see :func:`es_semantic.sync`.
+
+    ``version`` is the server's, None where these credentials may not know it.
+    """
     require_writable(target)
     profile = yield Compute(lambda: embedder.profile)
     require_same_model(binding.fingerprint, profile.fingerprint, index=target.name)
-    version = yield from server_version()
     base64 = None if version is None else version >= BASE64_VECTORS_SINCE
     report = SyncReport(target.name, name, binding.fingerprint.id)
     one_pass = _Pass(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from elasticsearch import AsyncElasticsearch, Elasticsearch
+from elasticsearch import Elasticsearch
 
 import es_semantic
+from es_semantic.cluster.client import connect_async
+from es_semantic.config import ConnectionSettings
 from es_semantic.embedding import Embeddings
 from es_semantic.embedding.protocol import Vectors
 from es_semantic.errors import (
@@ -48,7 +50,7 @@ def test_everything_is_true_afterwards_and_a_second_pass_embeds_nothing(client: 
 
 
 async def test_the_asynchronous_client_does_the_same(client: Elasticsearch, node_url: str, index: str) -> None:
-    async with AsyncElasticsearch(node_url) as asynchronous:
+    async with connect_async(ConnectionSettings(url=node_url)) as asynchronous:
         report = await es_semantic.sync(asynchronous, index, model=TinyEmbedder())
         state = await es_semantic.status(asynchronous, index)
     assert report.embedded == state.ready == 50
