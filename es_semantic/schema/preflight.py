@@ -47,7 +47,7 @@ def require_unused(target: Target, name: str) -> Steps[None]:
     """
     if target.kind == "index template" or name in target.mapping.get("properties", {}):
         return
-    size = min(SAMPLE, int(target.settings.get("index.max_result_window", SAMPLE)))
+    size = min(SAMPLE, target.max_result_window)
     body = {"size": size, "_source": [name], "track_total_hits": False}
     try:
         answer = yield Request("POST", url_path("/{}/_search", target.name), body=body)

@@ -58,6 +58,11 @@ class Target:
         """The final pipeline in force, None where there is none."""
         return Gives(self.mapping, self.settings).final_pipeline
 
+    @property
+    def max_result_window(self) -> int:
+        """How many hits one search may return (``index.max_result_window``, 10,000 by default)."""
+        return int(self.settings.get("index.max_result_window", 10_000))
+
 
 def resolve(name: str) -> Steps[Target]:
     """Look up an index, an alias of one index, or a data stream.

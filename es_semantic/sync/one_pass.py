@@ -23,7 +23,7 @@ from es_semantic.sync.documents import (
     ready_update,
 )
 from es_semantic.sync.embed import Embedded, embed_each
-from es_semantic.sync.pit import max_page, page, with_pit
+from es_semantic.sync.pit import page, with_pit
 from es_semantic.sync.report import Progress, SyncReport, silent
 
 WINDOW = 256
@@ -55,7 +55,7 @@ def sync_steps(
     base64 = None if version is None else version >= BASE64_VECTORS_SINCE
     report = SyncReport(target.name, name, binding.fingerprint.id)
     one_pass = _Pass(
-        binding, name, embedder, report, progress, base64, target.kind == "index", max_page(target.settings)
+        binding, name, embedder, report, progress, base64, target.kind == "index", target.max_result_window
     )
     yield _refresh(target)
     one_pass.report.total = (yield Request("GET", url_path("/{}/_count", target.name)))["count"]

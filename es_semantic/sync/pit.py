@@ -43,11 +43,6 @@ def page(
     return Request("POST", "/_search", params, {**body, **paging}, about=about)
 
 
-def max_page(settings: Mapping[str, Any]) -> int:
-    """Return how many hits one page may have, from an index's flat settings (default 10,000)."""
-    return int(settings.get("index.max_result_window", 10_000))
-
-
 def _close(pit: str) -> Steps[None]:
     try:
         yield Request("DELETE", "/_pit", body={"id": pit})

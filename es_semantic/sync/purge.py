@@ -11,7 +11,7 @@ from es_semantic.errors import RequestFailed
 from es_semantic.schema.checks import is_semantic_field
 from es_semantic.schema.target import Target
 from es_semantic.sync import bulk
-from es_semantic.sync.pit import max_page, page, with_pit
+from es_semantic.sync.pit import page, with_pit
 
 PAGE = 1000
 
@@ -38,7 +38,7 @@ def _remove_all(target: Target, name: str, pit: str) -> Steps[int]:
     removed = 0
     after: list[Any] | None = None
     while True:
-        answer = yield page(pit, body, size=PAGE, after=after, max_size=max_page(target.settings), about=target.name)
+        answer = yield page(pit, body, size=PAGE, after=after, max_size=target.max_result_window, about=target.name)
         hits = answer["hits"]["hits"]
         if not hits:
             return removed

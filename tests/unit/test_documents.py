@@ -21,8 +21,9 @@ from es_semantic.sync.documents import (
     read_document,
     ready_update,
 )
-from es_semantic.sync.pit import max_page, page
+from es_semantic.sync.pit import page
 from tests.embedder import TinyEmbedder
+from tests.schema_targets import index
 
 FINGERPRINT = TinyEmbedder().profile.fingerprint
 BINDING = Binding(source=["title"], fingerprint=FINGERPRINT, similarity="cosine", index_options={})
@@ -105,5 +106,5 @@ def test_a_page_goes_on_after_the_last_and_is_no_larger_than_the_index_allows() 
     request = page("pit", {"query": {}}, size=256, after=[3], max_size=50, about="i")
     assert isinstance(request.body, dict)
     assert (request.body["size"], request.body["search_after"]) == (50, [3])
-    assert max_page({"index.max_result_window": "50"}) == 50
-    assert max_page({}) == 10_000
+    assert index({}, max_result_window="50").max_result_window == 50
+    assert index({}).max_result_window == 10_000
