@@ -8,7 +8,7 @@
 >>> search(client, "articles", "how do I cancel a subscription?")  # doctest: +SKIP
 """
 
-from es_semantic.api import attach, detach, search, status, sync
+from es_semantic.api import attach, detach, failures, follow, search, status, sync
 from es_semantic.embedding import Embedder, Embeddings, ModelProfile, load_embedder
 from es_semantic.errors import EsSemanticError
 from es_semantic.retrieval.results import Hit, SearchResult
@@ -22,6 +22,8 @@ __all__ = [
     "SearchResult",
     "attach",
     "detach",
+    "failures",
+    "follow",
     "load_embedder",
     "search",
     "status",

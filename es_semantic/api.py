@@ -1,18 +1,20 @@
-"""The Python face of es-semantic: attach, detach, sync, status and search.
+"""The Python face of es-semantic: attach, detach, sync, follow, failures, status and search.
 
 Each takes an ``Elasticsearch`` or an ``AsyncElasticsearch`` client first; with the latter, await the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from es_semantic.cluster.capabilities import Version, server_version
 from es_semantic.cluster.served import served
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config, ModelSettings, SentenceTransformersModel
 from es_semantic.embedding import Embedder, Fingerprint
+from es_semantic.embedding.cached import caching
 from es_semantic.embedding.choose import cached_embedder, settings_for
+from es_semantic.embedding.chunking import tokenizer_of
 from es_semantic.errors import UsageError
 from es_semantic.retrieval.query import DEFAULT_SIZE, Filters
 from es_semantic.retrieval.results import SearchResult
@@ -20,10 +22,15 @@ from es_semantic.retrieval.search import search_steps
 from es_semantic.schema.attach import Change, attach_steps, detach_steps
 from es_semantic.schema.binding import Binding, read_bindings
 from es_semantic.schema.target import Target, resolve
-from es_semantic.sync.one_pass import sync_steps
+from es_semantic.sync.failures import Failures, failures_steps
+from es_semantic.sync.follow import UNHEARD, Events, follow_steps
+from es_semantic.sync.observer import SILENT, Observer
+from es_semantic.sync.once import one_sync
+from es_semantic.sync.partition import parse_partition
 from es_semantic.sync.purge import purge_steps
-from es_semantic.sync.report import Progress, SyncReport, silent
+from es_semantic.sync.report import Progress, SyncReport, go_on, silent
 from es_semantic.sync.status import Status, status_steps
+from es_semantic.sync.worker import Options, Worker, start
 
 Model = Embedder | ModelSettings | None
 """An embedder of your own, a model's settings, or None: the default (attach), the bound one (sync, search)."""
@@ -36,6 +43,7 @@ def attach(
     *,
     model: Model = None,
     name: str = DEFAULT_FIELD_NAME,
+    chunk: str = "auto",
     template: bool = False,
     dry_run: bool = False,
 ) -> Steps[Change]:
@@ -45,16 +53,29 @@ def attach(
     longer true, and the binding in the mapping's ``_meta``. A final pipeline of the owner keeps running. No document
     is changed. Doing it again changes nothing; after an interruption it completes what is missing.
 
+    ``chunk`` says whether a document has one vector (``never``) or one for each chunk of its text (``always``).
+    ``auto`` reads a sample of up to 1,000 documents and splits texts where more than 5 % are longer than the model's
+    window; the change's ``notes`` tell what it found. A field that is attached already keeps what it has.
+
     Raises:
-        UsageError: no usable field list, name or index.
+        UsageError: no usable field list, name, index or chunk, or the model's prompt leaves a chunk no room for text.
         IndexUnavailable: no such index, or it is closed or read-only.
         SchemaError: a source field is missing or not text, or the field's place is taken; nothing was changed.
-        BindingConflict: ``name`` is bound to another model or other fields.
+        BindingConflict: ``name`` is bound to another model, other fields or another ``chunk``.
         Forbidden: a privilege is missing; nothing was changed.
         ModelError: the model cannot be loaded.
     """
     sources = [fields] if isinstance(fields, str) else list(fields)
-    return attach_steps(index, sources, lambda: _loaded(model).profile, name=name, template=template, dry_run=dry_run)
+    return attach_steps(
+        index,
+        sources,
+        lambda: _loaded(model).profile,
+        load_tokenizer=lambda: tokenizer_of(_loaded(model)),
+        name=name,
+        chunk=chunk,
+        template=template,
+        dry_run=dry_run,
+    )
 
 
 @served
@@ -92,22 +113,70 @@ def sync(
     model: Model = None,
     config: Config | None = None,
     name: str = DEFAULT_FIELD_NAME,
+    partition: str = "1/1",
+    initial_load: bool = False,
     progress: Progress = silent,
+    stop: Callable[[], bool] = go_on,
 ) -> Steps[SyncReport]:
-    """Look at every document once, and give each that lacks a true vector one.
+    """Give every document written until now vectors of its current text, unless it has them.
 
-    Every document's text is hashed and compared, so writes that ran no pipeline are found as well. Run again after an
-    interruption it goes on where it stopped. A document that somebody changes meanwhile is left to the next pass.
+    Reads what was written since the last sync's checkpoint, through whatever path, judges each document by the hash of
+    its text, and remembers in the index ``es-semantic-control`` how far it came. Run again after an interruption it
+    goes on where it stopped; so it does where ``stop``, asked between batches, has said True. A document that somebody
+    changes meanwhile is left to the next sync. ``partition`` is ``i/n``: only the documents whose id falls into part i
+    of n. ``initial_load`` turns off replicas and periodic refreshes meanwhile, and restores them, even after a kill.
 
     Raises:
         NotAttached: the index has no semantic field of that name.
         FingerprintMismatch: the model is not the one that the index is bound to.
+        TooManyFailures: more than 1,000 documents failed, every document of ten batches in a row, or 15 % of a window.
+        ControlDamaged: somebody has edited the checkpoint.
         ModelUnavailable, ClusterError: model or cluster failed; what was written stays.
     """
-    version, target, binding = yield from _bound(index, name)
-    choose = _embedder_for(model, config)
-    embedder = yield Compute(lambda: choose(binding.fingerprint, target.name))
-    return (yield from sync_steps(target, binding, embedder, version, name=name, progress=progress))
+    options = Options(parse_partition(partition), progress, SILENT, stop)
+    worker = yield from _worker(index, name, model, config, options)
+    return (yield from one_sync(worker, initial_load=initial_load))
+
+
+@served
+def follow(
+    indices: Sequence[str] | Mapping[str, str],
+    *,
+    model: Model = None,
+    config: Config | None = None,
+    name: str = DEFAULT_FIELD_NAME,
+    partition: str = "1/1",
+    observer: Observer = SILENT,
+    events: Events = UNHEARD,
+    stop: Callable[[], bool] = go_on,
+) -> Steps[None]:
+    """Keep indices up to date until ``stop``, asked between batches and twice a second, says True.
+
+    ``indices`` are names, or a mapping from each to its semantic field where that is not ``name``. What can pass, such
+    as an overloaded cluster or a model that does not answer, is tried again for ever; ``events`` and ``observer`` tell.
+
+    Raises:
+        Forbidden, FingerprintMismatch, ControlDamaged, TooManyFailures: somebody has to do something.
+        EsSemanticError: one of the indices cannot even be started.
+    """
+    fields = indices if isinstance(indices, Mapping) else dict.fromkeys(indices, name)
+    return follow_steps(
+        list(fields.items()),
+        lambda index, field, options: _worker(index, field, model, config, options),
+        Options(parse_partition(partition), silent, observer, stop),
+        events,
+    )
+
+
+@served
+def failures(index: str, *, name: str = DEFAULT_FIELD_NAME, retry: bool = False) -> Steps[Failures]:
+    """List the documents that have text and no vector, with the reason; ``retry`` queues them for the next sync.
+
+    Raises:
+        NotAttached: the index has no semantic field of that name.
+    """
+    _, target, binding = yield from _bound(index, name)
+    return (yield from failures_steps(target, binding, name=name, retry=retry))
 
 
 @served
@@ -162,6 +231,20 @@ def _bound(index: str, name: str) -> Steps[tuple[Version | None, Target, Binding
     version = yield from server_version()
     target = yield from resolve(index)
     return version, target, read_bindings(target.mapping, index=target.name).one(name, index=target.name)
+
+
+def _worker(index: str, name: str, model: Model, config: Config | None, options: Options) -> Steps[Worker]:
+    version, target, binding = yield from _bound(index, name)
+    choose = _embedder_for(model, config)
+    embedder = yield Compute(lambda: _behind_cache(choose(binding.fingerprint, target.name), model, config))
+    return (yield from start(target, binding, embedder, version, name=name, options=options))
+
+
+def _behind_cache(embedder: Embedder, model: Model, config: Config | None) -> Embedder:
+    """Let the embedder of configured models remember vectors; one that the caller brings only within a batch."""
+    own = model is not None and not isinstance(model, ModelSettings)
+    settings = (config or Config()).embedding_cache
+    return caching(embedder, settings.model_copy(update={"max_size": "0"}) if own else settings)
 
 
 def _loaded(model: Model) -> Embedder:

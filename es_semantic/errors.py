@@ -13,6 +13,8 @@
     │   ├── Forbidden          a privilege is missing (401, 403)
     │   ├── IndexUnavailable   no such index, or it is closed or read-only
     │   └── RequestFailed      any other refusal, with Elasticsearch's own reason
+    ├── ControlDamaged         the control index holds something that es-semantic did not write
+    ├── TooManyFailures        a sync stopped because too many documents fail (exit 4)
     ├── NodeError              the local node could not be fetched, started or stopped
     ├── SchemaError            this index cannot take this semantic field; nothing was changed
     │   ├── NotAttached        the index has no semantic field of that name
@@ -94,6 +96,16 @@ class IndexUnavailable(ClusterError):
 
 class RequestFailed(ClusterError):
     """Any other refusal, with Elasticsearch's own reason."""
+
+
+class ControlDamaged(EsSemanticError):
+    """A document of the control index was edited, so that it cannot be trusted."""
+
+
+class TooManyFailures(EsSemanticError):
+    """A sync stopped because so many documents fail that something else than these documents must be wrong."""
+
+    exit_code = 4
 
 
 class NodeError(EsSemanticError):

@@ -23,6 +23,7 @@ from es_semantic.cluster import node
 from es_semantic.cluster.node import docker
 from es_semantic.cluster.node.health import free_port
 from es_semantic.config import NodeSettings
+from es_semantic.schema.control import CONTROL_INDEX
 
 HEAP = "1g"
 USER = "admin"
@@ -123,7 +124,7 @@ def make_index(client: Elasticsearch, unique: str) -> Iterator[MakeIndex]:
 
 
 def remove_everything(client: Elasticsearch, prefix: str) -> None:
-    """Remove data streams, indices, templates and pipelines whose names start with the prefix."""
+    """Remove data streams, indices, templates and pipelines whose names start with the prefix, and their checkpoints."""
     client.indices.put_settings(
         index=f"{prefix}*", settings={"index.blocks.read_only": None}, ignore_unavailable=True, allow_no_indices=True
     )
@@ -137,6 +138,9 @@ def remove_everything(client: Elasticsearch, prefix: str) -> None:
     for pattern in (f"{prefix}*", f"es-semantic-{prefix}*", f"es-semantic-template-{prefix}*"):
         for pipeline in client.options(ignore_status=404).ingest.get_pipeline(id=pattern).body:
             client.options(ignore_status=400).ingest.delete_pipeline(id=pipeline)
+    client.options(ignore_status=404).delete_by_query(
+        index=CONTROL_INDEX, query={"prefix": {"index": prefix}}, refresh=True, conflicts="proceed"
+    )
 
 
 @contextmanager

@@ -20,6 +20,13 @@ def attach(
     index: Index,
     fields: Annotated[str | None, typer.Option("--fields", help="Source fields, separated by commas.")] = None,
     model: ModelName = None,
+    chunk: Annotated[
+        str | None,
+        typer.Option(
+            "--chunk",
+            help="never: one vector a document; always: one a chunk of its text; auto: by a sample.  [default: auto]",
+        ),
+    ] = None,
     name: Name = None,
     template: Template = False,
     dry_run: DryRun = False,
@@ -38,6 +45,7 @@ def attach(
         names(fields) if fields is not None else configured.fields,
         model=model_settings(ctx.obj, model if model is not None or configured is None else configured.model),
         name=ctx.obj.field_name(index, name),
+        chunk=chunk or (configured.chunk if configured is not None else "auto"),
         template=template,
         dry_run=dry_run,
     )

@@ -9,6 +9,7 @@ import orjson
 from es_semantic.cli.output import out, print_json, say
 from es_semantic.cluster.steps import Request
 from es_semantic.schema.attach import Change
+from es_semantic.schema.binding import Binding
 
 
 def print_change(change: Change, *, dry_run: bool, as_json: bool, verb: str = "attached to", **more: Any) -> None:
@@ -26,7 +27,7 @@ def print_change(change: Change, *, dry_run: bool, as_json: bool, verb: str = "a
         out.print(
             f"{change.field!r} {verb} {change.kind} {change.target}: {', '.join(change.binding.source)} by "
             f"{fingerprint.model}, {fingerprint.dims} dims, {change.binding.similarity}, "
-            f"{change.binding.index_options.get('type')}.",
+            f"{change.binding.index_options.get('type')}{_chunks(change.binding)}.",
             soft_wrap=True,
         )
     for note in change.notes:
@@ -42,10 +43,11 @@ def summary(change: Change) -> dict[str, Any]:
         "field": change.field,
         "changed": change.changed,
         "source": binding.source if binding else None,
-        "model": binding.fingerprint.id if binding else None,
+        "model": binding.stamp if binding else None,
         "dims": binding.fingerprint.dims if binding else None,
         "similarity": binding.similarity if binding else None,
         "index_options": binding.index_options if binding else None,
+        "chunking": binding.chunking.model_dump() if binding and binding.chunking else None,
         "requests": [{"method": r.method, "path": r.path, "body": r.body} for r in change.requests],
         "notes": list(change.notes),
     }
@@ -55,3 +57,9 @@ def console_form(request: Request) -> str:
     """Return a request as one would type it: method, path, body."""
     body = orjson.dumps(request.body, option=orjson.OPT_INDENT_2).decode() if request.body is not None else ""
     return f"{request.method} {request.path}\n{body}\n"
+
+
+def _chunks(binding: Binding) -> str:
+    if binding.chunking is None:
+        return ""
+    return f", a vector for each chunk of {binding.chunking.max_tokens} tokens (overlap {binding.chunking.overlap})"

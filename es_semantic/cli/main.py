@@ -1,11 +1,11 @@
 """Assemble the verbs, and turn every ending into an exit code.
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 3 finished with dead letters, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 finished with dead letters, 4 stopped
+because too many documents fail, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from es_semantic.cli import attach, demo, detach, doctor, down, search, status, sync, up
+from es_semantic.cli import attach, demo, detach, doctor, down, failures, roles, search, status, sync, up
 from es_semantic.cli.context import Context
+from es_semantic.cli.logs import configure
 from es_semantic.cli.output import print_error, print_failure, say
 from es_semantic.errors import EsSemanticError, UsageError
 
@@ -31,8 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (up, down, doctor, attach, detach, sync, status, search, demo):
+for verb in (up, down, doctor, attach, detach, sync, failures, status, search, demo):
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))
+app.add_typer(roles.app, name="roles")
 
 
 @app.callback()
@@ -51,7 +53,7 @@ def options(
         raise typer.Exit
     if ctx.invoked_subcommand is None:
         raise UsageError("which command?", hint="See es-semantic --help.")
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO if verbose else logging.ERROR)
+    configure(as_json=False, verbose=verbose)
     ctx.obj = Context(config, url)
 
 

@@ -2,32 +2,78 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 import es_semantic
-from es_semantic.cli.options import Index, Json, Name
+from es_semantic.cli.context import Context
+from es_semantic.cli.following import follow
+from es_semantic.cli.options import Json, Name
 from es_semantic.cli.output import out, print_json, rate, say, sync_progress
+from es_semantic.errors import UsageError
 from es_semantic.sync.report import SyncReport
 
 DEAD_LETTERS = 3
+DEFAULT_PORT = 9464
+"""The port that OpenTelemetry's Prometheus exporter has."""
+
+Indices = Annotated[list[str], typer.Argument(metavar="INDEX...", help="Indices, aliases or data streams.")]
+Partition = Annotated[str, typer.Option("--partition", help="Part i/n of the documents, by a hash of their ids.")]
+InitialLoad = Annotated[
+    bool, typer.Option("--initial-load", help="Meanwhile without replicas and refreshes; restored even after a kill.")
+]
+Port = Annotated[
+    int, typer.Option("--port", help="With --follow: /metrics, /healthz and /readyz on this port of 127.0.0.1.")
+]
 
 
-def sync(ctx: typer.Context, index: Index, name: Name = None, as_json: Json = False) -> None:
+def sync(
+    ctx: typer.Context,
+    indices: Indices,
+    name: Name = None,
+    following: Annotated[bool, typer.Option("--follow", help="Go on for ever; stop with Ctrl-C or SIGTERM.")] = False,
+    partition: Partition = "1/1",
+    initial_load: InitialLoad = False,
+    port: Port = DEFAULT_PORT,
+    as_json: Json = False,
+) -> None:
     """Embed every document that lacks a true vector. Exit code 3: done, but some documents could not be embedded."""
-    with sync_progress() as progress:
-        report = es_semantic.sync(
-            ctx.obj.client, index, config=ctx.obj.config, name=ctx.obj.field_name(index, name), progress=progress
-        )
+    if following:
+        if initial_load or as_json:
+            raise UsageError("--follow goes with neither --initial-load nor --json", hint="Its log is JSON in a pipe.")
+        follow(ctx.obj, indices, name, partition=partition, port=port)
+        return
+    reports = [_sync_one(ctx.obj, index, name, partition, initial_load) for index in indices]
     if as_json:
-        print_json(report)
+        print_json(reports[0] if len(reports) == 1 else reports)
     else:
-        print_report(report)
-    if report.failed:
+        for report in reports:
+            print_report(report)
+    if any(report.failed for report in reports):
         raise typer.Exit(DEAD_LETTERS)
 
 
+def _sync_one(context: Context, index: str, name: str | None, partition: str, initial_load: bool) -> SyncReport:
+    with sync_progress() as progress:
+        return es_semantic.sync(
+            context.client,
+            index,
+            config=context.config,
+            name=context.field_name(index, name),
+            partition=partition,
+            initial_load=initial_load,
+            progress=progress,
+        )
+
+
 def print_report(report: SyncReport) -> None:
-    """Print what a pass has done."""
+    """Print what a sync has done."""
+    for note in report.notes:
+        say(note)
+    if not report.read:
+        out.print(f"{report.index}: nothing was written since the last sync", soft_wrap=True)
+        return
     speed = rate(report)
     out.print(
         f"{report.index}: {report.embedded} embedded, {report.unchanged} already true, {report.empty} without text, "
@@ -44,3 +90,5 @@ def print_report(report: SyncReport) -> None:
         say(f"failed: {failure.index}/{failure.id}: {failure.reason}")
     if report.failed > len(report.failures):
         say(f"... and {report.failed - len(report.failures)} more.")
+    if report.failed:
+        say(f"All of them: es-semantic failures {report.index}")

@@ -2,7 +2,7 @@
 
 A procedure such as attach or search is a generator: it yields what it needs done (a request, a blocking computation, a
 pause), receives the outcome, and returns its result. It holds no client and does no I/O, so one procedure serves both
-kinds of client and a test can drive it by hand.
+kinds of client and a test can drive it by hand. With :class:`Spawn` it lets another procedure run meanwhile.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 from elastic_transport import ApiResponse, TransportError
@@ -24,6 +25,9 @@ T = TypeVar("T")
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+
+MAX_SPAWNED = 8
+"""Procedures that one procedure may have running beside it; further ones wait for a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,25 @@ class Pause:
     seconds: float
 
 
-Step = Request | Compute | Pause
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Let a procedure run beside this one, in a thread or as a task of the event loop; the outcome is its handle.
+
+    What still runs when the spawning procedure ends is waited for. It should wait for nothing but Elasticsearch.
+    """
+
+    steps: Generator[Step, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Wait for a spawned procedure; the outcome is its result, or the exception that it has raised."""
+
+    handle: Handle
+
+
+Handle = Future[Any] | asyncio.Task[Any]
+Step = Request | Compute | Pause | Spawn | Join
 Steps = Generator[Step, Any, T]
 AnyClient = Elasticsearch | AsyncElasticsearch
 
@@ -88,28 +110,30 @@ def optional(request: Request, *, missing: tuple[int, ...] = (404,)) -> Steps[An
 
 def run(client: Elasticsearch, steps: Steps[T]) -> T:
     """Drive the procedure to its end with a synchronous client and return its result."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                outcome = _perform(client, step)
-            except BaseException as error:  # an interrupted procedure may still tidy up
-                step = steps.throw(_named(error, step))
-            else:
-                step = steps.send(outcome)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    finally:
-        steps.close()
+    with _Threads(client) as threads:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    outcome = _perform(client, step, threads)
+                except BaseException as error:  # an interrupted procedure may still tidy up
+                    step = steps.throw(_named(error, step))
+                else:
+                    step = steps.send(outcome)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        finally:
+            steps.close()
 
 
 async def run_async(client: AsyncElasticsearch, steps: Steps[T]) -> T:
     """Drive the procedure to its end with an asynchronous client and return its result."""
+    tasks: set[asyncio.Task[Any]] = set()
     try:
         step = next(steps)
         while True:
             try:
-                outcome = await _perform_async(client, step)
+                outcome = await _perform_async(client, step, tasks)
             except BaseException as error:  # an interrupted procedure may still tidy up
                 step = steps.throw(_named(error, step))
             else:
@@ -118,23 +142,58 @@ async def run_async(client: AsyncElasticsearch, steps: Steps[T]) -> T:
         return stop.value  # type: ignore[no-any-return]
     finally:
         steps.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _perform(client: Elasticsearch, step: Step) -> Any:
-    if isinstance(step, Compute):
-        return step.function()
-    if isinstance(step, Pause):
-        return time.sleep(step.seconds)
+class _Threads:
+    """The threads of one procedure's spawned ones: none until one is spawned, and all joined at its end."""
+
+    def __init__(self, client: Elasticsearch) -> None:
+        self._client = client
+        self._pool: ThreadPoolExecutor | None = None
+
+    def spawn(self, steps: Steps[Any]) -> Future[Any]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=MAX_SPAWNED, thread_name_prefix="es-semantic")
+        return self._pool.submit(run, self._client, steps)
+
+    def __enter__(self) -> _Threads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _perform(client: Elasticsearch, step: Step, threads: _Threads) -> Any:
+    match step:
+        case Compute():
+            return step.function()
+        case Pause():
+            return time.sleep(step.seconds)
+        case Spawn():
+            return threads.spawn(step.steps)
+        case Join():
+            return cast("Future[Any]", step.handle).result()
     return _body(
         client.perform_request(step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body)
     )
 
 
-async def _perform_async(client: AsyncElasticsearch, step: Step) -> Any:
-    if isinstance(step, Compute):
-        return await asyncio.to_thread(step.function)
-    if isinstance(step, Pause):
-        return await asyncio.sleep(step.seconds)
+async def _perform_async(client: AsyncElasticsearch, step: Step, tasks: set[asyncio.Task[Any]]) -> Any:
+    match step:
+        case Compute():
+            return await asyncio.to_thread(step.function)
+        case Pause():
+            return await asyncio.sleep(step.seconds)
+        case Spawn():
+            task = asyncio.create_task(run_async(client, step.steps))
+            tasks.add(task)
+            return task
+        case Join():
+            spawned = cast("asyncio.Task[Any]", step.handle)
+            tasks.discard(spawned)
+            return await spawned
     return _body(
         await client.perform_request(
             step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body

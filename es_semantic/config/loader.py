@@ -15,6 +15,7 @@ from es_semantic.config.document import Document, KeyPath, Problem, describe, li
 from es_semantic.config.settings import (
     Config,
     ConnectionSettings,
+    EmbeddingCacheSettings,
     NodeSettings,
     OllamaModel,
     OpenAIModel,
@@ -37,6 +38,7 @@ _PROVIDERS: dict[str, type[Settings]] = {
 _SECTIONS: dict[str, type[Settings]] = {
     "connection": ConnectionSettings,
     "node": NodeSettings,
+    "embedding_cache": EmbeddingCacheSettings,
     "semantic_fields": SemanticFieldSettings,
 }
 _EXPECTED = {

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import platformdirs
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -82,6 +85,21 @@ def _heap_size(heap: str) -> str:
     return heap
 
 
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def _cache_size(size: Any) -> Any:
+    if size == "0" or (size == 0 and isinstance(size, int) and not isinstance(size, bool)):
+        return "0"
+    wrong = ValueError("must be a size such as 512m or 2g, at least 1m, or 0 for no cache")
+    if not isinstance(size, str):
+        raise wrong
+    parts = re.fullmatch(r"([1-9][0-9]*)([kmg])", size.lower())
+    if parts is None or int(parts[1]) * _UNITS[parts[2]] < _UNITS["m"]:
+        raise wrong
+    return size
+
+
 Url = Annotated[str, AfterValidator(_plain_url)]
 Whole = Annotated[int, BeforeValidator(_not_a_bool)]
 Seconds = Annotated[float, Field(gt=0), BeforeValidator(_not_a_bool)]
@@ -146,12 +164,17 @@ class SentenceTransformersModel(Settings):
     pickled tensors, which are loaded as weights only). ``trust_remote_code`` runs Python code that comes with the
     model: leave it off unless you have read that code. Prompts are put before each text; by default those the model
     itself declares.
+
+    ``engine`` runs documents in bulk; queries always run in torch, float32. ``auto`` takes the fastest engine that is
+    installed and gives the same vectors; naming one of the others raises an error where it cannot. ``openvino-int8`` is
+    faster and less exact, and never chosen by ``auto``.
     """
 
     provider: Literal["sentence-transformers"] = "sentence-transformers"
     name: str = Field(default=DEFAULT_MODEL, min_length=1)
     revision: str | None = None
     device: str | None = None
+    engine: Literal["auto", "torch", "torch-bf16", "openvino", "openvino-int8"] = "auto"
     offline: bool = False
     trust_remote_code: bool = False
     document_prompt: str | None = None
@@ -194,13 +217,44 @@ class OllamaModel(HttpModel):
 ModelSettings = SentenceTransformersModel | OpenAIModel | OllamaModel
 
 
+class EmbeddingCacheSettings(Settings):
+    """Vectors made before, kept in one SQLite file, so that the same text never runs the model twice.
+
+    ``path`` is the file; by default the one that the environment variable ``ES_SEMANTIC_EMBEDDING_CACHE`` names, else
+    ``embeddings.sqlite`` in this user's cache folder. ``max_size`` caps it, the oldest vectors leave first; 0 turns the
+    cache off.
+    """
+
+    path: str | None = Field(default=None, min_length=1)
+    max_size: Annotated[str, BeforeValidator(_cache_size)] = "1g"
+
+    @property
+    def file(self) -> Path:
+        """Where the cache lies."""
+        path = self.path or os.environ.get("ES_SEMANTIC_EMBEDDING_CACHE")
+        if not path:
+            return platformdirs.user_cache_path("es-semantic") / "embeddings.sqlite"
+        # os.path's leaves an unknown user's ~name as it is, where Path's own raises.
+        return Path(os.path.expanduser(path))
+
+    @property
+    def max_bytes(self) -> int:
+        """The cap in bytes; 0 for no cache."""
+        return 0 if self.max_size == "0" else int(self.max_size[:-1]) * _UNITS[self.max_size[-1].lower()]
+
+
 class SemanticFieldSettings(Settings):
-    """One semantic field: these source ``fields`` of ``index``, embedded by the named ``model``."""
+    """One semantic field: these source ``fields`` of ``index``, embedded by the named ``model``.
+
+    ``chunk`` says whether a document has one vector (``never``) or one for each chunk of its text (``always``);
+    ``auto`` decides when the field is attached, by how many of its texts are longer than the model's window.
+    """
 
     index: str = Field(min_length=1)
     fields: list[str] = Field(min_length=1)
     model: str = "default"
     name: str = DEFAULT_FIELD_NAME
+    chunk: Literal["auto", "never", "always"] = "auto"
 
     @field_validator("fields")
     @classmethod
@@ -216,6 +270,7 @@ class Config(Settings):
     connection: ConnectionSettings = ConnectionSettings()
     node: NodeSettings = NodeSettings()
     models: dict[str, Annotated[ModelSettings, Field(discriminator="provider")]] = {}
+    embedding_cache: EmbeddingCacheSettings = EmbeddingCacheSettings()
     semantic_fields: list[SemanticFieldSettings] = []
 
     @model_validator(mode="after")

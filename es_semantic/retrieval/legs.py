@@ -30,18 +30,21 @@ def bm25_body(text: str, fields: Sequence[str], filters: Clauses, *, size: int) 
     return {"size": size, "query": {"bool": {"must": [match], "filter": list(filters)}}}
 
 
-def knn_body(vector: Vectors, name: str, model: str, filters: Clauses, *, size: int) -> dict[str, Any]:
-    """Return the vector leg of the semantic field ``name``: only vectors that ``model`` (a fingerprint's id) has made.
+def knn_body(
+    vector: Vectors, name: str, stamp: str, filters: Clauses, *, size: int, chunked: bool = False
+) -> dict[str, Any]:
+    """Return the vector leg of the semantic field ``name``: only vectors under the ``stamp`` of its binding.
 
     Filters apply while the graph is searched, so ``size`` hits are found where there are as many (Elastic docs, "kNN
-    search in Elasticsearch").
+    search in Elasticsearch"). Of a document's chunks the nearest counts, and filters look at the document itself (same
+    page, "Search nested vectors").
     """
     knn: dict[str, Any] = {
-        "field": f"{name}.vector",
+        "field": f"{name}.chunks.vector" if chunked else f"{name}.vector",
         "query_vector": vector.tolist(),
         "k": size,
         "num_candidates": min(MAX_CANDIDATES, max(MIN_CANDIDATES, 2 * size)),
-        "filter": [{"term": {f"{name}.model": model}}, *filters],
+        "filter": [{"term": {f"{name}.model": stamp}}, *filters],
     }
     return {"size": size, "knn": knn}
 

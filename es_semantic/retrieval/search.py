@@ -62,7 +62,8 @@ def search_steps(
             embedder = yield Compute(lambda: _bound_embedder(binding, embedder_for, index))
             started += time.perf_counter() - loading
             vector = yield Compute(partial(_query_vector, embedder, query))
-            bodies.append(knn_body(vector, name, binding.fingerprint.id, clauses, size=window))
+            chunked = binding.chunking is not None
+            bodies.append(knn_body(vector, name, binding.stamp, clauses, size=window, chunked=chunked))
     try:
         ranked = yield from _run_legs(index, bodies)
     except RequestFailed as error:

@@ -10,9 +10,12 @@ from es_semantic.cluster.capabilities import server_version
 from es_semantic.cluster.steps import Compute, Request, Steps, optional, url_path
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import ModelProfile, require_same_model
+from es_semantic.embedding.chunking import Chunking
 from es_semantic.errors import BindingConflict, FingerprintMismatch, Forbidden, SchemaError
 from es_semantic.schema import checks, owner, plan, preflight, render
 from es_semantic.schema.binding import Binding, Bindings, read_bindings
+from es_semantic.schema.chunks import Choice, LoadTokenizer, choose_chunks, require_chunk_mode, require_same_chunks
+from es_semantic.schema.control import CONCRETE_INDEX, control_exists, create_request, require_control
 from es_semantic.schema.index_options import index_options
 from es_semantic.schema.privileges import require_privileges
 from es_semantic.schema.target import Target, composed_body, resolve, resolve_template, with_template
@@ -24,7 +27,7 @@ class Change:
     """What attach or detach did, or with ``dry_run`` would do.
 
     ``target`` is the concrete name; ``changed`` is False when all of it was so already, and then ``requests`` is empty.
-    ``notes`` tell what the requests reach beyond the index itself.
+    ``notes`` tell what the requests reach beyond the index itself, and what ``chunk="auto"`` has found.
     """
 
     target: str
@@ -41,25 +44,34 @@ def attach_steps(
     fields: Sequence[str],
     load_profile: Callable[[], ModelProfile],
     *,
+    load_tokenizer: LoadTokenizer = lambda: None,
+    chunk: str = "auto",
     name: str = DEFAULT_FIELD_NAME,
     template: bool = False,
     dry_run: bool = False,
 ) -> Steps[Change]:
     """Attach a semantic field; see :func:`es_semantic.attach`."""
     checks.require_usable_name(name)
+    mode = require_chunk_mode(chunk)
     version = yield from server_version()
     target = yield from _target(index, template=template)
     bindings = _known_bindings(target) or _templates_bindings(target)
     bound = bindings.fields.get(name)
     checks.require_writable(target)
     checks.require_text_fields(target, fields, name=name)
-    yield from require_privileges(target)
+    control = () if (yield from control_exists()) else (create_request(),)
+    yield from require_privileges(target, also=(CONCRETE_INDEX,) if control else ())
     stored, in_force = yield from _pipelines(target)
     owners = owner.owner_final_pipeline(target, in_force)
     model = yield Compute(load_profile)
+    choice = Choice(None)
     if bound is not None:
         require_same_binding(bound, fields, model, target=target, name=name)
-    binding = bound or _new_binding(target, name, fields, model, index_options(model.dims, version))
+        require_same_chunks(bound, mode, target=target, name=name)
+    else:
+        choice = yield from choose_chunks(target, name, fields, mode, model, load_tokenizer)
+    options = index_options(model.dims, version)
+    binding = bound or _new_binding(target, name, fields, model, options, choice.chunking)
     wanted = bindings.model_copy(update={"owner_final_pipeline": owners}).with_field(name, binding)
     for field, body in render.all_properties(wanted).items():
         checks.require_place(target, field, {field: body})
@@ -71,12 +83,16 @@ def attach_steps(
         yield from preflight.require_scripts(target, wanted)
         yield from preflight.require_template(target, wanted)
     if not dry_run:
+        if control:
+            yield from require_control()
         for request in requests:  # noqa: UP028 (a list cannot be sent the answers)
             yield request
         if requests:
             yield from _require_in_force(index, name, binding, template=template)
     notes = (*_notes(target), *_copy_notes(target, fields)) if requests else ()
-    return Change(target.name, target.kind, name, binding, tuple(requests), bool(requests), notes)
+    notes += (choice.note,) if choice.note else ()
+    all_requests = (*control, *requests)
+    return Change(target.name, target.kind, name, binding, all_requests, bool(all_requests), notes)
 
 
 def detach_steps(
@@ -132,14 +148,22 @@ def require_same_binding(
 
 
 def _new_binding(
-    target: Target, name: str, fields: Sequence[str], model: ModelProfile, options: dict[str, object]
+    target: Target,
+    name: str,
+    fields: Sequence[str],
+    model: ModelProfile,
+    options: dict[str, object],
+    chunking: Chunking | None,
 ) -> Binding:
-    declared = target.mapping.get("properties", {}).get(name, {}).get("properties", {}).get("vector", {})
+    declared = target.mapping
+    for part in (name, "vector") if chunking is None else (name, "chunks", "vector"):
+        declared = declared.get("properties", {}).get(part, {})
     return Binding(
         source=list(fields),
         fingerprint=model.fingerprint,
         similarity=model.similarity,
         index_options=declared.get("index_options", options),
+        chunking=chunking,
     )
 
 

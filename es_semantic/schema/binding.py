@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from es_semantic.embedding import Fingerprint
+from es_semantic.embedding.chunking import Chunking
 from es_semantic.embedding.protocol import Similarity
 from es_semantic.errors import NotAttached, SchemaError
 
@@ -20,7 +21,10 @@ META_VERSION = 1
 
 
 class Binding(BaseModel):
-    """One semantic field of one index: ``source`` fields in order, and how their vectors are made and indexed."""
+    """One semantic field of one index: ``source`` fields in order, and how their vectors are made and indexed.
+
+    With ``chunking`` a document has one vector for each chunk of its text, without one for the whole.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,6 +32,20 @@ class Binding(BaseModel):
     fingerprint: Fingerprint
     similarity: Similarity
     index_options: dict[str, Any]
+    chunking: Chunking | None = None
+
+    @property
+    def stamp(self) -> str:
+        """What documents carry in ``model``: the fingerprint's id and, in chunks, their size (``mini-0a1b+256/25``).
+
+        A vector under another stamp is not true: it was made by another model or of other chunks.
+        """
+        return self.fingerprint.id + (f"+{self.chunking}" if self.chunking is not None else "")
+
+    @property
+    def holder(self) -> str:
+        """The part of the semantic field that holds the vectors: ``vector``, or the nested ``chunks``."""
+        return "vector" if self.chunking is None else "chunks"
 
 
 class Bindings(BaseModel):

@@ -12,7 +12,8 @@ from es_semantic.errors import IndexUnavailable, SchemaError, UsageError
 from es_semantic.schema.target import Target, blocks_of
 
 TEXT_TYPES = frozenset({"text", "match_only_text", "annotated_text", "search_as_you_type"})
-STATE = ("vector", "status", "hash", "model", "queued_at", "embedded_at", "error")
+STATE = ("vector", "chunks", "status", "hash", "model", "queued_at", "embedded_at", "error")
+SHAPES = {"vector": "one vector a document", "chunks": "one vector a chunk"}
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
 
 
@@ -95,7 +96,17 @@ def is_semantic_field(mapping: Mapping[str, Any], name: str) -> bool:
     """Say whether a field is mapped as attach maps one; it remains so after detaching."""
     field = mapping.get("properties", {}).get(name, {})
     types = {sub: body.get("type") for sub, body in field.get("properties", {}).items()}
-    return types.get("vector") == "dense_vector" and all(types.get(sub) == "keyword" for sub in ("status", "hash"))
+    marks = all(types.get(sub) == "keyword" for sub in ("status", "hash"))
+    return marks and shape_of(field) is not None
+
+
+def shape_of(field: Mapping[str, Any]) -> str | None:
+    """Return what holds the vectors of a field mapped so: ``vector``, the nested ``chunks``, or None for neither."""
+    parts = field.get("properties", {})
+    chunks = parts.get("chunks", {})
+    if chunks.get("type") == "nested" and chunks.get("properties", {}).get("vector", {}).get("type") == "dense_vector":
+        return "chunks"
+    return "vector" if parts.get("vector", {}).get("type") == "dense_vector" else None
 
 
 def text_fields(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -153,21 +164,32 @@ def _matches(field: str, patterns: Sequence[str]) -> bool:
 
 
 def _require_same(target: Target, name: str, existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    vector = existing.get("properties", {}).get("vector", {})
-    want = wanted["properties"]["vector"]
-    keys = ("type", "dims", "similarity")
-    differences = [
-        f"{key}: there {vector.get(key)!r}, wanted {want[key]!r}" for key in keys if vector.get(key) != want[key]
-    ]
-    for sub, field in wanted["properties"].items():
-        there = existing.get("properties", {}).get(sub, field).get("type")
-        if sub != "vector" and there != field["type"]:
-            differences.append(f"{sub}: there {there!r}, wanted {field['type']!r}")
+    hint = "Choose another name with --name; Elasticsearch cannot change or remove a mapped field."
+    there, want = shape_of(existing), shape_of(wanted)
     if existing.get("type", "object") != "object":
         differences = [f"it is of type {existing['type']!r}"]
+    elif there not in (want, None):
+        differences = [f"it is mapped for {SHAPES[str(there)]}, wanted {SHAPES[str(want)]}"]
+        hint = f"Attach with --chunk {'never' if there == 'vector' else 'always'}, or choose another name with --name."
+    else:
+        differences = list(_differences(existing.get("properties", {}), wanted["properties"]))
     if differences:
         raise SchemaError(
             f"{target.kind} {target.name!r} already has a field {name!r} that cannot hold these vectors: "
             + "; ".join(differences),
-            hint="Choose another name with --name; Elasticsearch cannot change or remove a mapped field.",
+            hint=hint,
         )
+
+
+def _differences(existing: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield in words what is mapped otherwise; what is missing may be added, but for what holds the vectors."""
+    for sub, field in wanted.items():
+        holds = sub in SHAPES
+        there = existing.get(sub, {} if holds else field)
+        keys = ("type", "dims", "similarity") if sub == "vector" else ("type",)
+        for key in keys:
+            if there.get(key) != field[key]:
+                what = f"{prefix}{sub}" + (f".{key}" if sub == "vector" else "")
+                yield f"{what}: there {there.get(key)!r}, wanted {field[key]!r}"
+        if "properties" in field and there.get("type") == field["type"]:
+            yield from _differences(there.get("properties", {}), field["properties"], f"{prefix}{sub}.")

@@ -26,10 +26,9 @@ def find_binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
     found = {concrete: each.one(name, index=concrete) for concrete, each in bindings.items()}
     first, *others = found.items()
     for concrete, binding in others:
-        if binding.fingerprint.id != first[1].fingerprint.id:
+        if binding.stamp != first[1].stamp:
             raise FingerprintMismatch(
-                f"{index!r} mixes models: {first[0]} has {first[1].fingerprint.id}, {concrete} has "
-                f"{binding.fingerprint.id}",
+                f"{index!r} mixes models: {first[0]} has {first[1].stamp}, {concrete} has {binding.stamp}",
                 hint="Search these indices one by one, or bring them to one model.",
             )
         if binding.source != first[1].source:

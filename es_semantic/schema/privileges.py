@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from es_semantic.cluster.steps import Request, Steps
@@ -13,8 +14,8 @@ TEMPLATES = "manage_index_templates"
 INDEX = ("view_index_metadata", "manage")
 
 
-def require_privileges(target: Target) -> Steps[None]:
-    """Check what attach and detach need (Elastic docs, "Has privileges API").
+def require_privileges(target: Target, *, also: Sequence[str] = ()) -> Steps[None]:
+    """Check what attach and detach need on the target, and on the indices ``also`` (Elastic docs, "Has privileges API").
 
     A cluster without security answers that there is no such API; then everything is allowed.
 
@@ -23,8 +24,9 @@ def require_privileges(target: Target) -> Steps[None]:
     """
     cluster = [PIPELINES] + ([TEMPLATES] if target.template is not None else [])
     wanted: dict[str, Any] = {"cluster": cluster}
-    if target.kind != "index template":
-        wanted["index"] = [{"names": [target.name], "privileges": list(INDEX)}]
+    names = [*also, *([target.name] if target.kind != "index template" else [])]
+    if names:
+        wanted["index"] = [{"names": names, "privileges": list(INDEX)}]
     try:
         answer = yield Request("POST", "/_security/user/_has_privileges", body=wanted)
     except RequestFailed:

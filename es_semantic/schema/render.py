@@ -45,6 +45,10 @@ def properties(name: str, binding: Binding) -> dict[str, Any]:
         "index_options": binding.index_options,
     }
     filled: dict[str, Any] = fill(_json("mappings/semantic.json"), values)
+    if binding.chunking is not None:
+        parts = filled[name]["properties"]
+        chunks = fill(_json("mappings/semantic-chunks.json"), {"vector": parts.pop("vector")})
+        filled[name]["properties"] = {**chunks, **parts}
     return filled
 
 
@@ -55,7 +59,7 @@ def all_properties(bindings: Bindings) -> dict[str, Any]:
 
 def is_foreign(value: Any) -> bool:
     """Say whether a document holds, where a semantic field belongs, something that es-semantic has not put there."""
-    known = _json("mappings/semantic.json")["${name}"]["properties"].keys()
+    known = {*_json("mappings/semantic.json")["${name}"]["properties"], *_json("mappings/semantic-chunks.json")}
     return value is not None and not (isinstance(value, Mapping) and value.keys() <= known)
 
 
@@ -68,7 +72,8 @@ def pipeline(target: str, bindings: Bindings) -> dict[str, Any]:
     for name, binding in sorted(bindings.fields.items()):
         values = {
             "name": name,
-            "model": binding.fingerprint.id,
+            "model": binding.stamp,
+            "holder": binding.holder,
             "paths": [field.split(".") for field in binding.source],
             "painless": _text("pipelines/semantic.painless"),
         }

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from es_semantic.cluster.failures import reason_of
 from es_semantic.cluster.steps import Pause, Request, Steps
+from es_semantic.errors import ClusterError, RequestFailed
+from es_semantic.sync.observer import SILENT, Observer
+from es_semantic.sync.tracing import record_span
 
-MAX_BODY = 8 * 1024 * 1024
+LARGEST_BODY = 8 * 1024 * 1024
 """Bytes; Elasticsearch refuses bodies over ``http.max_content_length``, 100 MB by default."""
+
+SMALLEST_BODY = 64 * 1024
+SLOW_ANSWER = 5.0
+"""Seconds. A body that took longer is followed by smaller ones."""
 
 MAX_TRIES = 8
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
+
+OVERLOADED = (429, 503)
+TOO_LARGE = 413
 
 Item = list[bytes]
 """The lines of one operation: the action, and the document where it has one."""
@@ -23,11 +34,15 @@ Item = list[bytes]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one item: HTTP ``status``, and ``error`` (type and reason) where it failed."""
+    """What became of one item: HTTP ``status``, ``error`` (type and reason) where it failed, else its new version."""
 
     status: int
     error_type: str = ""
     reason: str = ""
+    seq_no: int = -1
+    primary_term: int = 0
+    index_uuid: str | None = None
+    """Of the index that has answered; told for errors only."""
 
     @property
     def ok(self) -> bool:
@@ -42,61 +57,128 @@ class Outcome:
     @property
     def superseded(self) -> bool:
         """Whether somebody has written (409) or deleted (404) the document meanwhile."""
-        return self.status in (404, 409)
+        return self.error_type in ("version_conflict_engine_exception", "document_missing_exception") or (
+            self.status == 404 and not self.error_type
+        )
 
 
-def write(items: Sequence[Item]) -> Steps[list[Outcome]]:
-    """Send all items, in bodies of at most 8 MiB, and return their outcomes in order.
+class BodySize:
+    """How many bytes to send at once: halved when Elasticsearch is overloaded or slow, else it grows again slowly."""
 
-    Items refused with 429 or 503 are sent again after a pause with full jitter ("Exponential Backoff And Jitter", AWS
-    Architecture Blog), eight times in all.
+    def __init__(self) -> None:
+        """Start with the largest body."""
+        self.limit = LARGEST_BODY
+
+    def learn(self, *, overloaded: bool, seconds: float) -> None:
+        """Take one answer into account."""
+        if overloaded or seconds > SLOW_ANSWER:
+            self.limit = max(SMALLEST_BODY, self.limit // 2)
+        else:
+            self.limit = min(LARGEST_BODY, self.limit + SMALLEST_BODY)
+
+
+def write(
+    items: Sequence[Item],
+    *,
+    size: BodySize | None = None,
+    require_alias: bool = False,
+    observer: Observer = SILENT,
+) -> Steps[list[Outcome]]:
+    """Send all items and return their outcomes in order.
+
+    What is refused with 429 or 503, item by item or as a whole, is sent again after a pause with full jitter
+    ("Exponential Backoff And Jitter", AWS Architecture Blog). A body that is too large for Elasticsearch is halved.
 
     Raises:
-        ClusterError: a whole request failed.
+        RequestFailed: Elasticsearch is still overloaded after eight tries; some items may have been written.
+        ClusterError: a whole request failed; what became of its items is unknown.
     """
-    outcomes: list[Outcome] = []
-    for body in bodies(items):
-        outcomes += yield from _write_body(body)
-    return outcomes
+    return _Writing(items, size or BodySize(), require_alias, observer).all()
 
 
-def bodies(items: Sequence[Item], max_body: int = MAX_BODY) -> Iterator[list[Item]]:
-    """Split items into bodies of at most ``max_body`` bytes; an item that alone is larger gets its own."""
-    body: list[Item] = []
+def full_jitter(attempt: int, first: float, longest: float) -> float:
+    """Return the seconds to wait after try ``attempt`` (from 0): anything up to ``first`` doubled each time."""
+    return random.uniform(0, min(longest, first * 2.0 ** min(attempt, 30)))
+
+
+def bodies(items: Sequence[Item], wanted: Sequence[int], limit: int = LARGEST_BODY) -> Iterator[list[int]]:
+    """Split the wanted items into bodies of at most ``limit`` bytes; one that alone is larger gets its own."""
+    body: list[int] = []
     size = 0
-    for item in items:
-        item_size = sum(len(line) + 1 for line in item)
-        if body and size + item_size > max_body:
+    for i in wanted:
+        item_size = sum(len(line) + 1 for line in items[i])
+        if body and size + item_size > limit:
             yield body
             body, size = [], 0
-        body.append(item)
+        body.append(i)
         size += item_size
     if body:
         yield body
 
 
-def _write_body(items: list[Item]) -> Steps[list[Outcome]]:
-    outcomes: list[Outcome | None] = [None] * len(items)
-    waiting = list(range(len(items)))
-    for attempt in range(MAX_TRIES):
-        answers = yield Request(
-            "POST",
-            "/_bulk",
-            params={"filter_path": "items.*.status,items.*.error"},
-            body=[line for i in waiting for line in items[i]],
+@dataclass(slots=True)
+class _Writing:
+    items: Sequence[Item]
+    size: BodySize
+    require_alias: bool
+    observer: Observer
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+
+    def all(self) -> Steps[list[Outcome]]:
+        waiting = list(range(len(self.items)))
+        for attempt in range(MAX_TRIES):
+            for body in bodies(self.items, waiting, self.size.limit):
+                yield from self._send(body)
+            waiting = [i for i in waiting if self.outcomes[i].status in OVERLOADED]
+            if not waiting:
+                return [self.outcomes[i] for i in range(len(self.items))]
+            self.observer.retry("bulk")
+            if attempt < MAX_TRIES - 1:
+                yield Pause(full_jitter(attempt, FIRST_WAIT, LONGEST_WAIT))
+        last = self.outcomes[waiting[0]]
+        raise RequestFailed(
+            f"{len(waiting)} of {len(self.items)} writes were refused {MAX_TRIES} times: {last.reason}",
+            status=last.status,
+            error_type=last.error_type,
+            hint="The cluster is overloaded. Nothing is lost: run sync again when it is not.",
         )
-        for i, answer in zip(waiting, answers["items"], strict=True):
-            outcomes[i] = _outcome(next(iter(answer.values())))
-        waiting = [i for i in waiting if (o := outcomes[i]) is not None and o.status in (429, 503)]
-        if not waiting:
-            break
-        if attempt < MAX_TRIES - 1:
-            yield Pause(random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)))
-    return [outcome for outcome in outcomes if outcome is not None]
+
+    def _send(self, body: list[int]) -> Steps[None]:
+        started = time.monotonic()
+        params = {"filter_path": _KEPT, **({"require_alias": "true"} if self.require_alias else {})}
+        lines = [line for i in body for line in self.items[i]]
+        try:
+            answers = (yield Request("POST", "/_bulk", params, lines))["items"]
+            outcomes = [_outcome(next(iter(answer.values()))) for answer in answers]
+        except ClusterError as error:
+            if error.status == TOO_LARGE and len(body) > 1:
+                yield from self._halve(body)
+                return
+            if error.status not in (*OVERLOADED, TOO_LARGE):
+                raise
+            outcomes = [Outcome(error.status, error.error_type, error.what)] * len(body)
+        self._learn(outcomes, time.monotonic() - started)
+        self.outcomes |= dict(zip(body, outcomes, strict=True))
+
+    def _halve(self, body: list[int]) -> Steps[None]:
+        middle = len(body) // 2
+        for half in (body[:middle], body[middle:]):
+            yield from self._send(half)
+
+    def _learn(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        rejected = sum(outcome.status in OVERLOADED for outcome in outcomes)
+        self.size.learn(overloaded=rejected > 0, seconds=seconds)
+        self.observer.bulk_seconds(seconds)
+        record_span("bulk", seconds, items=len(outcomes), rejected=rejected)
+        if rejected:
+            self.observer.too_many_requests(rejected)
 
 
 def _outcome(item: dict[str, Any]) -> Outcome:
     if "error" not in item:
-        return Outcome(item["status"])
+        return Outcome(item["status"], seq_no=item.get("_seq_no", -1), primary_term=item.get("_primary_term", 0))
     kind, reason = reason_of(item["error"])
-    return Outcome(item["status"], kind, reason)
+    return Outcome(item["status"], kind, reason, index_uuid=item["error"].get("index_uuid"))
+
+
+_KEPT = "items.*.status,items.*.error,items.*._seq_no,items.*._primary_term"

@@ -1,8 +1,8 @@
-"""Which documents lack a true vector, and the partial updates that give them one: pure functions."""
+"""Which documents lack true vectors, and the partial updates that give them some: pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -17,14 +17,16 @@ from es_semantic.schema.render import is_foreign
 from es_semantic.schema.text import is_blank, source_text, text_hash
 
 HAS_VECTOR = "es_semantic_vector"
+LACKS_VECTOR = "es_semantic_chunk_without_vector"
 
 
 class Verdict(Enum):
     """What a document needs."""
 
-    TRUE = "its vector is that of its current text by the bound model, or it is marked empty and is"
+    TRUE = "its vectors are those of its current text by the bound model, or it is marked empty and is"
     EMPTY = "it has no text and is not marked so"
-    STALE = "its vector is missing, or of another text or model"
+    STALE = "a vector is missing, or of another text or model"
+    FAILED = "its current text could not be embedded by the bound model, and it is marked so"
     FOREIGN = "where its vector belongs it holds something of its owner's, which must not be overwritten"
 
 
@@ -40,27 +42,40 @@ class Document:
     text: str
     hash: str
     verdict: Verdict
+    error: str = ""
+    """Why it has failed, where it is marked so."""
 
 
-def page_body(binding: Binding, name: str) -> dict[str, Any]:
-    """Return the search for a page of all documents, with only what :func:`read_document` looks at.
+def judging(binding: Binding, name: str) -> dict[str, Any]:
+    """Return the part of a search body by which :func:`read_document` can judge the hits.
 
-    Whether a document has a vector is told by a named ``exists`` query, so that no vector travels.
+    Whether a document has its vectors is told by named ``exists`` queries, so that no vector travels.
     """
-    has_vector = {"exists": {"field": f"{name}.vector", "_name": HAS_VECTOR}}
     return {
-        "query": {"bool": {"must": [{"match_all": {}}], "should": [has_vector]}},
-        "_source": {"includes": [*binding.source, name], "excludes": [f"{name}.vector"]},
+        "should": _has_chunks(name) if binding.chunking else [_exists(f"{name}.vector", HAS_VECTOR)],
+        "_source": {"includes": [*binding.source, name], "excludes": [f"{name}.vector", f"{name}.chunks"]},
+    }
+
+
+def search_body(binding: Binding, name: str, filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the search for the documents that pass all filters, with what :func:`read_document` looks at."""
+    judged = judging(binding, name)
+    return {
+        "query": {"bool": {"filter": list(filters), "should": judged["should"]}},
+        "_source": judged["_source"],
         "seq_no_primary_term": True,
+        "track_total_hits": False,
     }
 
 
 def read_document(hit: Mapping[str, Any], binding: Binding, name: str) -> Document:
-    """Judge one search hit of :func:`page_body`."""
+    """Judge one hit of :func:`search_body`."""
     source = hit.get("_source") or {}
     text = source_text(source, binding.source)
     digest = text_hash(text)
-    has_vector = HAS_VECTOR in hit.get("matched_queries", ())
+    matched = hit.get("matched_queries", ())
+    has_vectors = HAS_VECTOR in matched and LACKS_VECTOR not in matched
+    verdict = _judge(text, digest, source.get(name), has_vectors, binding.stamp)
     return Document(
         index=hit["_index"],
         id=hit["_id"],
@@ -69,51 +84,83 @@ def read_document(hit: Mapping[str, Any], binding: Binding, name: str) -> Docume
         primary_term=hit["_primary_term"],
         text=text,
         hash=digest,
-        verdict=_judge(text, digest, source.get(name), has_vector, binding.fingerprint.id),
+        verdict=verdict,
+        error=str(source[name].get("error")) if verdict is Verdict.FAILED else "",
     )
 
 
-def ready_update(document: Document, vector: Vectors, model: str, *, name: str, base64: bool) -> list[bytes]:
-    """Return the two ``_bulk`` lines that store a vector of shape (dims,)."""
-    value = encode_vector(vector) if base64 else vector.tolist()
-    return _update(document, name, {**_stamp("ready", document, model), "vector": value, "error": None})
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """The partial updates of one semantic field: its ``name``, its binding, and how vectors are written."""
+
+    name: str
+    binding: Binding
+
+    def ready(
+        self, document: Document, vectors: Vectors, spans: Sequence[tuple[int, int]], *, base64: bool
+    ) -> list[bytes]:
+        """Return the two ``_bulk`` lines that store vectors of shape (chunks, dims), one for each span of the text."""
+        values = [encode_vector(vector) if base64 else vector.tolist() for vector in vectors]
+        if not self.binding.chunking:
+            return self._update(document, "ready", {"vector": values[0]})
+        chunks = [{"start": s, "end": e, "vector": v} for (s, e), v in zip(spans, values, strict=True)]
+        return self._update(document, "ready", {"chunks": chunks})
+
+    def empty(self, document: Document) -> list[bytes]:
+        """Return the two ``_bulk`` lines that mark a document without text."""
+        return self._update(document, "empty", self._nothing())
+
+    def failed(self, document: Document, reason: str) -> list[bytes]:
+        """Return the two ``_bulk`` lines that mark a document whose text could not be embedded."""
+        return self._update(document, "failed", {**self._nothing(), "error": reason[:1000]})
+
+    def pending(self, document: Document) -> list[bytes]:
+        """Return the two ``_bulk`` lines that queue a document again."""
+        return self._update(document, "pending", {**self._nothing(), "hash": None})
+
+    def _nothing(self) -> dict[str, Any]:
+        return {self.binding.holder: None}
+
+    def _update(self, document: Document, status: str, state: Mapping[str, Any]) -> list[bytes]:
+        """A partial update that holds only if nobody has written the document since it was read."""
+        action: dict[str, Any] = {
+            "_index": document.index,
+            "_id": document.id,
+            "if_seq_no": document.seq_no,
+            "if_primary_term": document.primary_term,
+        }
+        if document.routing is not None:
+            action["routing"] = document.routing
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        model = self.binding.stamp
+        stamp = {"status": status, "hash": document.hash, "model": model, "embedded_at": now, "error": None}
+        return [orjson.dumps({"update": action}), orjson.dumps({"doc": {self.name: {**stamp, **state}}})]
 
 
-def empty_update(document: Document, model: str, *, name: str) -> list[bytes]:
-    """Return the two ``_bulk`` lines that mark a document without text."""
-    return _update(document, name, {**_stamp("empty", document, model), "vector": None, "error": None})
-
-
-def failed_update(document: Document, model: str, reason: str, *, name: str) -> list[bytes]:
-    """Return the two ``_bulk`` lines that mark a document whose text could not be embedded."""
-    return _update(document, name, {**_stamp("failed", document, model), "vector": None, "error": reason[:1000]})
-
-
-def _judge(text: str, digest: str, state: Any, has_vector: bool, model: str) -> Verdict:
+def _judge(text: str, digest: str, state: Any, has_vectors: bool, stamp: str) -> Verdict:
     if is_foreign(state):
         return Verdict.FOREIGN
     state = state or {}
     same_text = state.get("hash") == digest
     if is_blank(text):
-        marked = same_text and state.get("status") == "empty" and not has_vector
+        marked = same_text and state.get("status") == "empty" and not has_vectors
         return Verdict.TRUE if marked else Verdict.EMPTY
-    current = same_text and has_vector and state.get("model") == model and state.get("status") == "ready"
-    return Verdict.TRUE if current else Verdict.STALE
+    if not same_text or state.get("model") != stamp:
+        return Verdict.STALE
+    if state.get("status") == "failed":
+        return Verdict.FAILED
+    return Verdict.TRUE if has_vectors and state.get("status") == "ready" else Verdict.STALE
 
 
-def _stamp(status: str, document: Document, model: str) -> dict[str, Any]:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return {"status": status, "hash": document.hash, "model": model, "embedded_at": now}
+def _exists(field: str, name: str) -> dict[str, Any]:
+    return {"exists": {"field": field, "_name": name}}
 
 
-def _update(document: Document, name: str, state: dict[str, Any]) -> list[bytes]:
-    """A partial update that holds only if nobody has written the document since it was read."""
-    action: dict[str, Any] = {
-        "_index": document.index,
-        "_id": document.id,
-        "if_seq_no": document.seq_no,
-        "if_primary_term": document.primary_term,
-    }
-    if document.routing is not None:
-        action["routing"] = document.routing
-    return [orjson.dumps({"update": action}), orjson.dumps({"doc": {name: state}})]
+def _has_chunks(name: str) -> list[dict[str, Any]]:
+    """Tell a document of whose chunks some have vectors, and one of whose chunks one has none."""
+    path = f"{name}.chunks"
+    exists = {"exists": {"field": f"{path}.vector"}}
+    return [
+        {"nested": {"path": path, "query": exists, "_name": HAS_VECTOR}},
+        {"nested": {"path": path, "query": {"bool": {"must_not": [exists]}}, "_name": LACKS_VECTOR}},
+    ]

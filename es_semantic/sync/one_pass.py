@@ -1,180 +1,199 @@
-"""One pass over an index: find every document without a true vector, embed it, write it."""
+"""One pass over what the change feed has: read, embed and write, one beside the other, in the order of the feed."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, Version
-from es_semantic.cluster.steps import Compute, Request, Steps, url_path
-from es_semantic.embedding import Embedder, require_same_model
-from es_semantic.errors import IndexUnavailable
-from es_semantic.schema.binding import Binding
-from es_semantic.schema.checks import require_writable
-from es_semantic.schema.target import Target
-from es_semantic.sync import bulk
-from es_semantic.sync.documents import (
-    Document,
-    Verdict,
-    empty_update,
-    failed_update,
-    page_body,
-    read_document,
-    ready_update,
-)
-from es_semantic.sync.embed import Embedded, embed_each
-from es_semantic.sync.pit import page, with_pit
-from es_semantic.sync.report import Progress, SyncReport, silent
+from es_semantic.cluster.steps import Compute, Handle, Join, Spawn, Steps
+from es_semantic.embedding import Embedder
+from es_semantic.embedding.cached import CachingEmbedder
+from es_semantic.errors import ClusterError, EsSemanticError
+from es_semantic.sync.checkpoints import Position
+from es_semantic.sync.control import Checkpoints
+from es_semantic.sync.documents import Verdict
+from es_semantic.sync.embed import Embedded, Split, embed_documents
+from es_semantic.sync.feed import Feed, Page
+from es_semantic.sync.limits import FailureLimits
+from es_semantic.sync.observer import Observer
+from es_semantic.sync.report import Progress, SyncReport
+from es_semantic.sync.shards import Shard
+from es_semantic.sync.tracing import record_span
+from es_semantic.sync.window import Window
+from es_semantic.sync.writer import Result, Writer
 
-WINDOW = 256
-"""Documents embedded and written together: enough for batches of similar length."""
+MAX_WRITING = 2
+"""Windows that are being written while the next is embedded."""
 
-WINDOW_CHARACTERS = 8_000_000
-PAGE_CHARACTERS = 4_000_000
-FIRST_PAGE = 64
-LARGEST_PAGE = WINDOW
-"""So that at most two windows are embedded between two pages."""
-
-
-def sync_steps(
-    target: Target,
-    binding: Binding,
-    embedder: Embedder,
-    version: Version | None,
-    *,
-    name: str,
-    progress: Progress = silent,
-) -> Steps[SyncReport]:
-    """Bring every document of the target up to date once; see :func:`es_semantic.sync`.
-
-    ``version`` is the server's, None where these credentials may not know it.
-    """
-    require_writable(target)
-    profile = yield Compute(lambda: embedder.profile)
-    require_same_model(binding.fingerprint, profile.fingerprint, index=target.name)
-    base64 = None if version is None else version >= BASE64_VECTORS_SINCE
-    report = SyncReport(target.name, name, binding.fingerprint.id)
-    one_pass = _Pass(
-        binding, name, embedder, report, progress, base64, target.kind == "index", target.max_result_window
-    )
-    yield _refresh(target)
-    one_pass.report.total = (yield Request("GET", url_path("/{}/_count", target.name)))["count"]
-    yield from with_pit(target.name, one_pass.read_all)
-    yield _refresh(target)
-    return one_pass.report
+SAVE_EVERY = 5.0
+"""Seconds between saved checkpoints. What was written since is read once more after a kill, and found true."""
 
 
 @dataclass(slots=True)
-class _Pass:
-    binding: Binding
-    name: str
+class Pass:
+    """While one window is embedded, the page after it is read and the two before it are written.
+
+    Windows are finished in the order of the feed, so a shard's position never passes a document that is not done.
+    """
+
+    feed: Feed
     embedder: Embedder
+    split: Split
+    writer: Writer
+    checkpoints: Checkpoints
+    positions: dict[Shard, Position]
+    durable: dict[str, bool]
+    """By index: whether what it acknowledges survives a crash (``index.translog.durability: request``). If not, a
+    sequence number may be given out again, so our own writes there are read like everybody's."""
+    limits: FailureLimits
     report: SyncReport
     progress: Progress
-    base64: bool | None
-    """Whether the server takes vectors as base64; None until a write has shown it."""
-    one_index: bool
-    max_page: int
+    observer: Observer
+    stop: Callable[[], bool]
     started: float = field(default_factory=time.monotonic)
+    _writing: deque[tuple[Window, Handle]] = field(default_factory=deque)
+    _saved: float = field(default_factory=time.monotonic)
 
-    def read_all(self, pit: str) -> Steps[None]:
-        body = page_body(self.binding, self.name)
-        size, after = FIRST_PAGE, None
-        window: list[Document] = []
-        while True:
-            answer = yield page(pit, body, size=size, after=after, max_size=self.max_page, about=self.report.index)
-            hits = answer["hits"]["hits"]
-            documents = [read_document(hit, self.binding, self.name) for hit in hits]
-            window += [document for document in documents if document.verdict is not Verdict.TRUE]
-            self.report.read += len(documents)
-            self.report.unchanged += sum(document.verdict is Verdict.TRUE for document in documents)
-            self._tell()
-            while window and (not hits or _full(window)):
-                part, window = window[:WINDOW], window[WINDOW:]
-                yield from self._bring_up_to_date(part)
-                self._tell()
-            if not hits:
-                return
-            pit, after, size = answer["pit_id"], hits[-1]["sort"], _page_size(documents)
+    def run(self) -> Steps[None]:
+        """Go through the feed until its end, or until ``stop`` says so; the checkpoint is saved in either case.
 
-    def _bring_up_to_date(self, window: list[Document]) -> Steps[None]:
-        for document in window:
-            if document.verdict is Verdict.FOREIGN:
-                self.report.fail(document.index, document.id, f"it has a field {self.name!r} of its own; see --name")
-        blank = [document for document in window if document.verdict is Verdict.EMPTY]
-        texts = [document for document in window if document.verdict is Verdict.STALE]
-        embedded = yield Compute(lambda: embed_each(self.embedder, [document.text for document in texts]))
-        outcomes = yield from self._write(texts, embedded)
-        outcomes += yield from bulk.write([empty_update(d, self._model, name=self.name) for d in blank])
-        self._require_open(outcomes)
-        for document, result, outcome in zip(texts + blank, [*embedded, *[None] * len(blank)], outcomes, strict=True):
-            self._count(document, result, outcome)
-
-    def _require_open(self, outcomes: list[bulk.Outcome]) -> None:
-        """Stop where an index is blocked. Of a data stream, older indices may well be: their documents fail alone."""
-        blocked = next((outcome for outcome in outcomes if outcome.blocked), None)
-        if blocked is not None and self.one_index:
-            raise IndexUnavailable(
-                f"writing is blocked: {blocked.reason}",
-                status=blocked.status,
-                error_type=blocked.error_type,
-                hint="Lift the block and run sync again; it goes on where it stopped.",
-            )
-
-    def _write(self, texts: list[Document], embedded: list[Embedded]) -> Steps[list[bulk.Outcome]]:
-        """Write vectors as base64 unless the server is known to be too old for that (before 9.3).
-
-        Where these credentials hide its version, the first write finds out: refused documents are sent again as lists.
+        Raises:
+            TooManyFailures: a limit of failures is exceeded.
+            ModelUnavailable, ClusterError: model or cluster failed; what was written stays.
         """
-        outcomes = yield from bulk.write(self._updates(texts, embedded, base64=self.base64 is not False))
-        if self.base64 is not None:
-            return outcomes
-        if any(outcome.ok for outcome in outcomes):
-            self.base64 = True
-        elif texts:
-            outcomes = yield from bulk.write(self._updates(texts, embedded, base64=False))
-            self.base64 = False if any(outcome.ok for outcome in outcomes) else None
-        return outcomes
+        try:
+            yield from self._pump()
+        except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
+            if isinstance(error, Exception):
+                yield from self._finish_if_possible()
+            yield from self._save_if_possible()
+            raise error
+        yield from self.checkpoints.save(self.positions)
+        report = self.report
+        counts = {"read": report.read, "embedded": report.embedded, "failed": report.failed}
+        record_span("pass", time.monotonic() - self.started, index=report.index, field=report.field, **counts)
 
-    def _updates(self, texts: list[Document], embedded: list[Embedded], *, base64: bool) -> list[bulk.Item]:
-        return [
-            failed_update(document, self._model, result.reason, name=self.name)
-            if result.vector is None
-            else ready_update(document, result.vector, self._model, name=self.name, base64=base64)
-            for document, result in zip(texts, embedded, strict=True)
-        ]
+    def _pump(self) -> Steps[None]:
+        window = Window()
+        reading: Handle | None = yield Spawn(self.feed.next_page())
+        while reading is not None:
+            page: Page | None = yield Join(reading)
+            reading = None
+            if page is not None:
+                self._take_in(page, window)
+                self.report.complete = not self.stop()
+                reading = (yield Spawn(self.feed.next_page())) if self.report.complete else None
+            if window.full or reading is None:
+                yield from self._bring_up_to_date(window)
+                window = Window()
+        while self._writing:
+            yield from self._finish_oldest()
 
-    def _count(self, document: Document, result: Embedded | None, outcome: bulk.Outcome) -> None:
-        if outcome.superseded:
+    def _take_in(self, page: Page, window: Window) -> None:
+        wanted = [document for document in page.documents if self.writer.needs(document)]
+        window.add(page, wanted)
+        unchanged = sum(document.verdict is Verdict.TRUE for document in page.documents)
+        self.report.read += len(page.documents)
+        self.report.unchanged += unchanged
+        self.observer.documents(page.shard.index, self.report.field, "unchanged", unchanged)
+        self._tell()
+
+    def _bring_up_to_date(self, window: Window) -> Steps[None]:
+        texts = [work.document.text for work in window.stale]
+        if texts:
+            window.embedded = yield Compute(lambda: self._embed(texts))
+        while len(self._writing) >= MAX_WRITING or (self._writing and self._writing[0][1].done()):
+            yield from self._finish_oldest()
+        self._writing.append((window, (yield Spawn(self.writer.write(window)))))
+        self.observer.queue("write", sum(len(waiting.work) for waiting, _ in self._writing))
+
+    def _embed(self, texts: list[str]) -> list[Embedded]:
+        started = time.monotonic()
+        self.observer.batch(len(texts))
+        before = self._cache_counts()
+        embedded = embed_documents(self.embedder, texts, self.split)
+        seconds = time.monotonic() - started
+        self.observer.embed_seconds(seconds)
+        record_span("embed", seconds, texts=len(texts))
+        hits, misses = self._cache_counts()
+        self.observer.cache(hits - before[0], misses - before[1])
+        return embedded
+
+    def _cache_counts(self) -> tuple[int, int]:
+        if isinstance(self.embedder, CachingEmbedder):
+            return self.embedder.hits, self.embedder.misses
+        return 0, 0
+
+    def _finish_oldest(self) -> Steps[None]:
+        window, handle = self._writing[0]
+        results: list[Result] = yield Join(handle)
+        self._writing.popleft()
+        for result in results:
+            if result.outcome is not None and result.outcome.ok and self.durable[result.work.shard.index]:
+                self.positions[result.work.shard].remember(result.outcome.seq_no)
+        for shard, through in window.through.items():
+            self.positions[shard].advance(through)
+        self._count(results)
+        if time.monotonic() - self._saved > SAVE_EVERY:
+            yield from self.checkpoints.save(self.positions)
+            self._saved = time.monotonic()
+
+    def _count(self, results: list[Result]) -> None:
+        needed = [result for result in results if result.work.document.verdict is not Verdict.TRUE]
+        outcomes = Counter((result.work.shard.index, self._count_one(result)) for result in needed)
+        for (index, outcome), count in outcomes.items():
+            self.observer.documents(index, self.report.field, outcome, count)
+        self.report.checkpoint = checkpoint_of(self.positions)
+        self._tell()
+        # Those that are marked as failed since an earlier run were counted then.
+        tried = [result for result in needed if result.work.document.verdict is not Verdict.FAILED]
+        reasons = [result.failure for result in tried if result.failure]
+        self.limits.count(len(tried), len(reasons), last=reasons[-1] if reasons else "")
+
+    def _count_one(self, result: Result) -> str:
+        document, outcome = result.work.document, result.outcome
+        if result.failure:
+            self.report.fail(document.index, document.id, result.failure)
+            return "foreign" if document.verdict is Verdict.FOREIGN else "failed"
+        if outcome is not None and outcome.superseded:
             self.report.superseded += 1
-        elif not outcome.ok:
-            self.report.fail(document.index, document.id, f"{outcome.error_type}: {outcome.reason}")
-        elif result is None:
+            return "superseded"
+        if result.embedded is None:
             self.report.empty += 1
-        elif result.vector is None:
-            self.report.fail(document.index, document.id, result.reason)
-        else:
-            self.report.embedded += 1
-            self.report.over_long += result.over_long
+            return "empty"
+        self.report.embedded += 1
+        self.report.over_long += result.embedded.over_long
+        return "embedded"
 
     def _tell(self) -> None:
         self.report.seconds = time.monotonic() - self.started
         self.progress(self.report)
 
-    @property
-    def _model(self) -> str:
-        return self.binding.fingerprint.id
+    def _finish_if_possible(self) -> Steps[None]:
+        """Wait for what is being written, so that it is counted and not embedded again.
+
+        A window that could not be written stays the oldest, so that no later one moves a shard's position past it.
+        """
+        while self._writing:
+            try:
+                yield from self._finish_oldest()
+            except EsSemanticError:
+                return
+
+    def _save_if_possible(self) -> Steps[None]:
+        try:
+            yield from self.checkpoints.save(self.positions)
+        except ClusterError:
+            # What went wrong first matters more; what is not saved is read once more.
+            return
 
 
-def _full(window: list[Document]) -> bool:
-    return len(window) >= WINDOW or sum(len(document.text) for document in window) >= WINDOW_CHARACTERS
-
-
-def _page_size(documents: list[Document]) -> int:
-    """As many documents as make about four million characters, judged by the page just read."""
-    mean = sum(len(document.text) for document in documents) / len(documents) + 1
-    return max(1, min(LARGEST_PAGE, int(PAGE_CHARACTERS / mean)))
-
-
-def _refresh(target: Target) -> Request:
-    return Request("POST", url_path("/{}/_refresh", target.name))
+def checkpoint_of(positions: dict[Shard, Position]) -> dict[str, dict[str, int]]:
+    """Return the sequence numbers by index and shard."""
+    checkpoint: dict[str, dict[str, int]] = {}
+    for shard, position in positions.items():
+        checkpoint.setdefault(shard.index, {})[str(shard.number)] = position.seq_no
+    return checkpoint

@@ -20,12 +20,18 @@ class Failure:
 
 @dataclass(slots=True)
 class SyncReport:
-    """Counts of documents of one pass.
+    """Counts of documents of one sync.
 
-    ``total`` were there at its start; ``read`` of them were looked at; ``unchanged`` were true already; ``embedded``
-    got a new vector; ``empty`` have no text; ``failed`` are dead letters, of which ``failures`` names the first 20;
-    ``superseded`` were written or deleted by somebody else meanwhile, so a later pass will see them; ``over_long`` are
-    longer than the model's window, so that their vector stands for their beginning only. ``seconds`` is wall time.
+    ``total`` is the most that it may have to look at, as known at its start; ``read`` were looked at; ``unchanged`` of
+    them were true already; ``embedded`` got new vectors; ``empty`` have no text; ``failed`` are dead letters, of which
+    ``failures`` names the first 20; ``superseded`` were written or deleted by somebody else meanwhile, so a later sync
+    will see them; ``over_long`` are longer than the model's window, so that their vector stands for their beginning
+    only. ``seconds`` is wall time.
+
+    ``checkpoint`` is, for every index and shard, a sequence number: every document of this partition that was last
+    written at or below it has vectors of its current text, or no text, or a dead letter. -1 where nothing was read.
+    ``notes`` tell what people should know, such as an index that was re-created. ``complete`` is False when the sync
+    was asked to stop before it had read everything.
     """
 
     index: str
@@ -41,6 +47,9 @@ class SyncReport:
     over_long: int = 0
     seconds: float = 0.0
     failures: list[Failure] = dataclasses.field(default_factory=list)
+    checkpoint: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    complete: bool = True
 
     def fail(self, index: str, doc_id: str, reason: str) -> None:
         """Count a dead letter."""
@@ -55,3 +64,8 @@ Progress = Callable[[SyncReport], None]
 
 def silent(report: SyncReport) -> None:
     """Report no progress."""
+
+
+def go_on() -> bool:
+    """Never ask a sync to stop."""
+    return False

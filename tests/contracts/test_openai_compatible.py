@@ -137,7 +137,7 @@ def test_a_wrong_path_is_told_as_such(server: Server) -> None:
 
 def test_a_server_that_is_killed_is_unavailable_after_the_retries_and_blames_no_text(server: Server) -> None:
     embedder = load_embedder(_settings(server, max_retries=2))
-    assert embed_each(embedder, ["before"])[0].vector is not None
+    assert embed_each(embedder, ["before"])[0].vectors is not None
     server.stop()
     with pytest.raises(ModelUnavailable, match="ConnectError") as caught:
         embed_each(embedder, ["after", "and after"])

@@ -221,7 +221,7 @@ def test_a_text_that_makes_the_model_fail_is_rejected_and_takes_no_other_down(tm
         json.dumps({**json.loads((folder / "sentence_bert_config.json").read_text()), "max_seq_length": 200})
     )
     outcomes = embed_each(_load(folder), ["short", "word " * 100, "another"])
-    assert [outcome.vector is None for outcome in outcomes] == [False, True, False]
+    assert [outcome.vectors is None for outcome in outcomes] == [False, True, False]
     assert "fails for one of 1 texts" in outcomes[1].reason
 
 

@@ -92,7 +92,9 @@ def test_the_example_holds_every_key_and_the_defaults() -> None:
     assert config.connection.model_copy(update={"url": None}) == Config().connection
     assert config.model() == SentenceTransformersModel()
     assert {model.provider for model in config.models.values()} == {"sentence-transformers", "openai", "ollama"}
-    sections: list[BaseModel] = [config.connection, config.node, *config.models.values(), *config.semantic_fields]
+    assert config.embedding_cache == Config().embedding_cache
+    sections: list[BaseModel] = [config.connection, config.node, config.embedding_cache, *config.models.values()]
+    sections += config.semantic_fields
     for section in sections:
         for key in type(section).model_fields:
             assert f" {key}: " in text, f"{type(section).__name__}.{key}"
@@ -213,7 +215,7 @@ def test_malformed_references(value: str) -> None:
                 "ca_certs, request_timeout, max_retries"
             ],
         ),
-        ("a:\n", ["1: a: unknown key; allowed: connection, node, models, semantic_fields"]),
+        ("a:\n", ["1: a: unknown key; allowed: connection, node, models, embedding_cache, semantic_fields"]),
         (
             "models:\n  m:\n    provider: opnai\n    name: x\n",
             ["3: models.m.provider: unknown provider; allowed: sentence-transformers, openai, ollama"],
@@ -283,11 +285,11 @@ def test_malformed_references(value: str) -> None:
         ("node: {}\nconnection: {}\nnode: {}\n", ["3: node: is given twice; first on line 1"]),
         (
             "- a\n",
-            ["1: the file must be a mapping of keys to values; allowed: connection, node, models, semantic_fields"],
+            ["1: the file must be a mapping of keys to values; allowed: connection, node, models, embedding_cache, semantic_fields"],
         ),
         (
             "text",
-            ["1: the file must be a mapping of keys to values; allowed: connection, node, models, semantic_fields"],
+            ["1: the file must be a mapping of keys to values; allowed: connection, node, models, embedding_cache, semantic_fields"],
         ),
         ("node:\n  port: [1\nmodels: {}\n", ["3: not valid YAML: expected ',' or ']', but got ':'"]),
         ("node:\n\tport: 1\n", ["2: not valid YAML: found character '\\t' that cannot start any token"]),

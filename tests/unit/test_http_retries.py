@@ -184,8 +184,8 @@ FAILURES: dict[str, Callable[[], Answer]] = {
 def test_a_text_that_the_server_cannot_take_fails_alone(failure: Callable[[], Answer]) -> None:
     texts = [f"text {i}" if i not in (3, 9) else f"poison {i}" for i in range(12)]
     outcomes = embed_each(OpenAIEmbedder(OPENAI, transport=Choosy(failure)), texts)
-    assert [i for i, outcome in enumerate(outcomes) if outcome.vector is None] == [3, 9]
-    assert all(bool(outcome.reason) == (outcome.vector is None) for outcome in outcomes)
+    assert [i for i, outcome in enumerate(outcomes) if outcome.vectors is None] == [3, 9]
+    assert all(bool(outcome.reason) == (outcome.vectors is None) for outcome in outcomes)
 
 
 BROKEN: dict[str, Callable[[], Answer]] = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from es_semantic.embedding.chunking import Chunking
 from es_semantic.errors import NotAttached, SchemaError
 from es_semantic.schema.binding import META_KEY, Bindings, meta_with, read_bindings
 from tests.schema_targets import binding, bindings
@@ -40,6 +41,10 @@ def test_the_owners_meta_stays_while_attached_and_afterwards() -> None:
         ({"fields": []}, "fields"),
         ({"fields": {"semantic": {"source": []}}}, "fields.semantic.source"),
         ({"fields": {"semantic": None}}, "fields.semantic"),
+        (
+            {"fields": {"semantic": {**binding("title").model_dump(), "chunking": {"max_tokens": 64, "overlap": 32}}}},
+            "fields.semantic.chunking",
+        ),
     ],
 )
 def test_an_edited_binding_is_named_and_says_what_to_do(change: dict[str, Any], where: str) -> None:
@@ -53,6 +58,21 @@ def test_an_edited_binding_is_named_and_says_what_to_do(change: dict[str, Any], 
 def test_a_binding_that_is_no_object_is_refused(stored: Any) -> None:
     with pytest.raises(SchemaError, match="cannot read"):
         read_bindings({"_meta": {META_KEY: stored}}, index="books")
+
+
+def test_chunks_are_part_of_what_documents_carry() -> None:
+    whole = binding("title")
+    assert (whole.stamp, whole.holder) == (whole.fingerprint.id, "vector")
+    chunked = whole.model_copy(update={"chunking": Chunking(max_tokens=256, overlap=25)})
+    assert (chunked.stamp, chunked.holder) == (f"{whole.fingerprint.id}+256/25", "chunks")
+    meta = meta_with({}, bindings(semantic=chunked))
+    assert read_bindings({"_meta": meta}, index="books").fields["semantic"] == chunked
+
+
+def test_a_binding_from_before_there_were_chunks_is_read() -> None:
+    stored = ATTACHED.model_dump()
+    del stored["fields"]["semantic"]["chunking"]
+    assert read_bindings({"_meta": {META_KEY: stored}}, index="books") == ATTACHED
 
 
 def test_an_unknown_name_tells_the_known_ones() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from es_semantic.embedding.chunking import Chunking
 from es_semantic.errors import IndexUnavailable, SchemaError, UsageError
 from es_semantic.schema import checks
 from es_semantic.schema.checks import (
@@ -30,6 +31,8 @@ MAPPING: dict[str, Any] = {
     }
 }
 WANTED = properties("semantic", binding("title"))
+CHUNKS = Chunking(max_tokens=256, overlap=25)
+CHUNKED = properties("semantic", binding("title").model_copy(update={"chunking": CHUNKS}))
 
 
 def test_text_fields_are_taken_inside_objects_too() -> None:
@@ -97,7 +100,7 @@ def test_a_source_that_keeps_what_is_needed_is_accepted(source: dict[str, Any]) 
 
 
 def test_the_state_that_source_must_keep_is_what_the_mapping_declares() -> None:
-    assert set(STATE) == set(WANTED["semantic"]["properties"])
+    assert set(STATE) == set(WANTED["semantic"]["properties"]) | set(CHUNKED["semantic"]["properties"])
 
 
 @pytest.mark.parametrize("name", ["semantic", "v2", "A-b_c", "x" * 64])
@@ -162,6 +165,46 @@ def test_a_place_taken_by_something_else_is_refused(existing: dict[str, Any], wh
     assert why in caught.value.what
 
 
+@pytest.mark.parametrize(
+    ("existing", "wanted", "why", "what_to_do"),
+    [
+        (WANTED, CHUNKED, "it is mapped for one vector a document, wanted one vector a chunk", "--chunk never"),
+        (CHUNKED, WANTED, "it is mapped for one vector a chunk, wanted one vector a document", "--chunk always"),
+    ],
+)
+def test_a_field_of_the_other_shape_is_refused_with_the_way_out(
+    existing: dict[str, Any], wanted: dict[str, Any], why: str, what_to_do: str
+) -> None:
+    with pytest.raises(SchemaError, match="already has a field 'semantic'") as caught:
+        require_place(index({"properties": existing}), "semantic", wanted)
+    assert caught.value.what.endswith(why)
+    assert what_to_do in caught.value.hint
+    require_place(index({"properties": existing}), "semantic", existing)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "why"),
+    [
+        ({"type": "object"}, "chunks: there 'object', wanted 'nested'"),
+        ({"type": "nested", "properties": {}}, "chunks.vector.type: there None, wanted 'dense_vector'"),
+        ({"type": "nested", "properties": {"vector": {"type": "float"}}}, "chunks.vector.type: there 'float'"),
+        (
+            {"type": "nested", "properties": {"vector": {"type": "dense_vector", "dims": 3, "similarity": "cosine"}}},
+            "chunks.vector.dims: there 3, wanted 64",
+        ),
+        (
+            {**CHUNKED["semantic"]["properties"]["chunks"], "properties": {"start": TEXT}},
+            "chunks.start: there 'text', wanted 'integer'",
+        ),
+    ],
+)
+def test_chunks_that_cannot_hold_these_vectors_are_refused(chunks: dict[str, Any], why: str) -> None:
+    existing = {"properties": {**CHUNKED["semantic"]["properties"], "chunks": chunks}}
+    with pytest.raises(SchemaError, match="already has a field 'semantic'") as caught:
+        require_place(index({"properties": {"semantic": existing}}), "semantic", CHUNKED)
+    assert why in caught.value.what
+
+
 def test_a_mapping_without_objects_is_refused() -> None:
     with pytest.raises(SchemaError, match="subobjects: false"):
         require_place(index({**MAPPING, "subobjects": False}), "semantic", WANTED)
@@ -169,6 +212,7 @@ def test_a_mapping_without_objects_is_refused() -> None:
 
 def test_an_owners_object_is_not_taken_for_a_semantic_field() -> None:
     assert is_semantic_field({"properties": WANTED}, "semantic")
+    assert is_semantic_field({"properties": CHUNKED}, "semantic")
     assert not is_semantic_field({"properties": {"order": {"properties": {"status": {"type": "keyword"}}}}}, "order")
     assert not is_semantic_field({}, "semantic")
 

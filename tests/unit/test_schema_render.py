@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from es_semantic.embedding.chunking import Chunking
 from es_semantic.schema.index_options import index_options
-from es_semantic.schema.render import all_properties, fill, pipeline, properties, what_it_does
+from es_semantic.schema.render import all_properties, fill, is_foreign, pipeline, properties, what_it_does
 from tests.schema_targets import binding, bindings
 
 
@@ -86,3 +87,30 @@ def test_index_options_suit_vectors_and_server(
     options = index_options(dims, version)
     assert options["type"] == kind
     assert ("rescore_vector" in options) is rescores
+
+
+CHUNKED = binding("title").model_copy(update={"chunking": Chunking(max_tokens=256, overlap=25)})
+
+
+def test_chunks_are_nested_and_take_the_place_of_the_vector() -> None:
+    whole = properties("semantic", binding("title"))["semantic"]["properties"]
+    parts = properties("semantic", CHUNKED)["semantic"]["properties"]
+    chunks = parts.pop("chunks")
+    assert (chunks["type"], chunks["dynamic"]) == ("nested", False)
+    assert chunks["properties"]["vector"] == whole.pop("vector")
+    assert set(chunks["properties"]) == {"start", "end", "vector"}
+    assert parts == whole
+
+
+def test_the_pipeline_looks_for_the_bound_chunks() -> None:
+    script = pipeline("books", bindings(semantic=CHUNKED))["processors"][0]["script"]
+    assert script["params"]["model"] == f"{CHUNKED.fingerprint.id}+256/25"
+    assert script["params"]["holder"] == "chunks"
+    assert script["on_failure"][0]["set"]["value"] == {"status": "pending", "chunks": None}
+    script = pipeline("books", bindings(semantic=binding("title")))["processors"][0]["script"]
+    assert script["on_failure"][0]["set"]["value"] == {"status": "pending", "vector": None}
+
+
+def test_chunks_are_not_foreign() -> None:
+    assert not is_foreign({"chunks": [{"start": 0, "end": 3}], "hash": "x"})
+    assert is_foreign({"chunks": [], "theirs": 1})

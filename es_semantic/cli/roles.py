@@ -1,0 +1,26 @@
+"""``es-semantic roles``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from es_semantic.cli.output import print_json
+from es_semantic.schema.roles import worker_role
+
+app = typer.Typer(help="Print the least privileges that es-semantic needs, as Elasticsearch takes them.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keep ``worker`` a subcommand, although it is the only one so far."""
+
+
+@app.command()
+def worker(
+    indices: Annotated[list[str], typer.Argument(metavar="INDEX...", help="Indices, aliases or data streams.")],
+    initial_load: Annotated[bool, typer.Option("--initial-load", help="With what sync --initial-load needs.")] = False,
+) -> None:
+    """Print the role of a worker as JSON: for PUT _security/role/NAME, or as a role descriptor of an API key."""
+    print_json(worker_role(indices, initial_load=initial_load))

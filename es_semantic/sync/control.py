@@ -1,0 +1,161 @@
+"""Read and write the control index: checkpoints, with optimistic concurrency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from es_semantic.cluster.steps import Request, Steps, optional, url_path
+from es_semantic.errors import RequestFailed
+from es_semantic.schema.control import CONTROL_INDEX, require_control
+from es_semantic.sync import bulk
+from es_semantic.sync.checkpoints import (
+    Position,
+    StoredCheckpoint,
+    checkpoint_id,
+    merged,
+    positions_of,
+    read_stored,
+    stored,
+)
+from es_semantic.sync.partition import WHOLE, Partition
+from es_semantic.sync.shards import Shard
+
+TRIES = 10
+"""Times that a checkpoint is saved again after another worker has saved its own."""
+
+Version = tuple[int, int]
+"""Sequence number and primary term of a document of the control index."""
+
+
+@dataclass(slots=True)
+class Checkpoints:
+    """The checkpoints of one semantic field and partition, loaded and saved as the worker goes on."""
+
+    name: str
+    partition: Partition
+    binding: str
+    _versions: dict[str, Version] = field(default_factory=dict)
+    _saved: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def load(self, shards: Sequence[Shard]) -> Steps[tuple[dict[Shard, Position], list[str]]]:
+        """Return where to go on in every shard, and notes for people about what had to start over.
+
+        A partition without a checkpoint goes on where the whole index is.
+
+        Raises:
+            ControlDamaged: a checkpoint was edited.
+        """
+        positions: dict[Shard, Position] = {}
+        notes: list[str] = []
+        by_index = _by_index(shards)
+        found = yield from self._fetch(list(by_index))
+        for index, own_shards in by_index.items():
+            part, new_notes = positions_of(found.get(index), own_shards, self.binding)
+            positions |= part
+            notes += new_notes
+        return positions, notes
+
+    def save(self, positions: Mapping[Shard, Position]) -> Steps[None]:
+        """Write what has changed since the last call.
+
+        Another worker on the same partition may have written meanwhile: then the farther of both holds, shard by shard.
+        """
+        by_index = _by_index(positions)
+        for _ in range(TRIES):
+            documents = {
+                index: stored(
+                    index, shards[0].uuid, self.name, self.partition, self.binding, {s: positions[s] for s in shards}
+                )
+                for index, shards in by_index.items()
+            }
+            changed = [index for index, body in documents.items() if self._saved.get(index) != _lasting(body)]
+            if not changed:
+                return
+            outcomes = yield from write_control([self._item(index, documents[index]) for index in changed])
+            for index, outcome in zip(changed, outcomes, strict=True):
+                if outcome.ok:
+                    self._versions[index] = (outcome.seq_no, outcome.primary_term)
+                    self._saved[index] = _lasting(documents[index])
+            lost = [index for index, outcome in zip(changed, outcomes, strict=True) if not outcome.ok]
+            found = (yield from self._fetch(lost)) if lost else {}
+            for index, checkpoint in found.items():
+                merged({shard: positions[shard] for shard in by_index[index]}, checkpoint, self.binding)
+        raise RequestFailed(
+            f"the checkpoint of semantic field {self.name!r} could not be saved in {TRIES} tries",
+            status=409,
+            hint="Many workers write the same checkpoint: give each a --partition of its own.",
+        )
+
+    def _fetch(self, indices: Sequence[str]) -> Steps[dict[str, StoredCheckpoint]]:
+        own = {checkpoint_id(index, self.name, self.partition): index for index in indices}
+        whole = {checkpoint_id(index, self.name, WHOLE): index for index in indices}
+        found: dict[str, StoredCheckpoint] = {}
+        self._versions = {index: version for index, version in self._versions.items() if index not in indices}
+        # Answered in this order, so that the partition's own checkpoint replaces the whole index's.
+        for document in (yield from get_control([*whole, *own])):
+            doc_id = document["_id"]
+            index = own.get(doc_id) or whole[doc_id]
+            found[index] = read_stored(document["_source"], doc_id)
+            if doc_id in own:
+                self._versions[index] = (document["_seq_no"], document["_primary_term"])
+        return found
+
+    def _item(self, index: str, body: Mapping[str, Any]) -> bulk.Item:
+        doc_id = checkpoint_id(index, self.name, self.partition)
+        version = self._versions.get(index)
+        if version is None:
+            return [orjson.dumps({"create": {"_index": CONTROL_INDEX, "_id": doc_id}}), orjson.dumps(body)]
+        condition = {"if_seq_no": version[0], "if_primary_term": version[1]}
+        return [orjson.dumps({"index": {"_index": CONTROL_INDEX, "_id": doc_id, **condition}}), orjson.dumps(body)]
+
+
+def get_control(ids: Sequence[str]) -> Steps[list[dict[str, Any]]]:
+    """Return those of these documents of the control index that exist, in this order; create a missing index."""
+    found = yield from find_control(ids)
+    if found is None:
+        yield from require_control()
+    return found or []
+
+
+def find_control(ids: Sequence[str]) -> Steps[list[dict[str, Any]] | None]:
+    """Return those of these documents of the control index that exist, in this order; None where there is no index."""
+    request = Request("POST", url_path("/{}/_mget", CONTROL_INDEX), body={"ids": list(dict.fromkeys(ids))})
+    answer = yield from optional(request)
+    if not answer or any("error" in document for document in answer["docs"]):
+        return None
+    return [document for document in answer["docs"] if document["found"]]
+
+
+def write_control(items: Sequence[bulk.Item]) -> Steps[list[bulk.Outcome]]:
+    """Write to the control index, and create it again if somebody has deleted it."""
+    outcomes = yield from bulk.write(items, require_alias=True)
+    missing = [i for i, outcome in enumerate(outcomes) if outcome.error_type == "index_not_found_exception"]
+    if missing:
+        yield from require_control()
+        again = yield from bulk.write([items[i] for i in missing], require_alias=True)
+        for i, outcome in zip(missing, again, strict=True):
+            outcomes[i] = outcome
+    for outcome in outcomes:
+        if not outcome.ok and not outcome.superseded:
+            raise RequestFailed(
+                f"{CONTROL_INDEX!r} cannot be written: {outcome.reason}",
+                status=outcome.status,
+                error_type=outcome.error_type,
+                hint="Checkpoints and dead letters are kept there. See `es-semantic roles worker` for the privileges.",
+            )
+    return outcomes
+
+
+def _by_index(shards: Iterable[Shard]) -> dict[str, list[Shard]]:
+    by_index: dict[str, list[Shard]] = {}
+    for shard in shards:
+        by_index.setdefault(shard.index, []).append(shard)
+    return by_index
+
+
+def _lasting(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in ("at", "check")}

@@ -1,0 +1,152 @@
+"""Keep many semantic fields up to date for ever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from es_semantic.cluster.steps import Pause, Steps
+from es_semantic.errors import (
+    ClusterError,
+    ControlDamaged,
+    EsSemanticError,
+    FingerprintMismatch,
+    Forbidden,
+    TooManyFailures,
+)
+from es_semantic.sync.bulk import full_jitter
+from es_semantic.sync.report import SyncReport
+from es_semantic.sync.worker import Options, Worker
+
+POLL = 0.5
+"""Seconds between two looks at an index that is up to date."""
+
+LOOK_UP_EVERY = 5.0
+"""Seconds after which index and binding are looked up again. What was written by an outdated binding carries its
+model's stamp, and is embedded again."""
+
+TURN = 10.0
+"""Seconds that one of several indices may take before the next has its turn."""
+
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 60.0
+
+FATAL = (Forbidden, FingerprintMismatch, ControlDamaged, TooManyFailures)
+"""What waiting does not mend: somebody has to do something."""
+
+Start = Callable[[str, str, Options], Steps[Worker]]
+"""Look up an index and its semantic field of a name, and return a worker for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Called with what people may want to read in a log: no texts, no secrets."""
+
+    caught_up: Callable[[SyncReport], None]
+    failed: Callable[[str, EsSemanticError, float], None]
+    """Index, what happened, and the seconds until the next try."""
+
+
+UNHEARD = Events(lambda _report: None, lambda _index, _error, _seconds: None)
+"""The default: nobody listens."""
+
+
+@dataclass(slots=True)
+class _Subject:
+    index: str
+    name: str
+    worker: Worker | None = None
+    looked_up: float = 0.0
+    attempts: int = 0
+    not_before: float = 0.0
+    caught_up_at: float = field(default_factory=time.monotonic)
+
+
+def follow_steps(subjects: Sequence[tuple[str, str]], start: Start, options: Options, events: Events) -> Steps[None]:
+    """Bring each subject (index, semantic field) up to date in turn until ``options.stop`` says so.
+
+    What can pass is tried again for ever, with pauses of up to a minute: no answer, an overloaded or read-only cluster,
+    an index that is gone, a model that does not answer.
+
+    Raises:
+        Forbidden, FingerprintMismatch, ControlDamaged, TooManyFailures: somebody has to do something.
+        EsSemanticError: a subject cannot even be started.
+    """
+    following = _Following([_Subject(*subject) for subject in subjects], start, options, events)
+    for subject in following.subjects:
+        if not options.stop():
+            yield from following.look_up(subject)
+    while not options.stop():
+        busy = False
+        for subject in following.subjects:
+            if not options.stop() and time.monotonic() >= subject.not_before:
+                busy |= yield from following.turn(subject)
+        if not busy:
+            yield Pause(POLL)
+
+
+@dataclass(slots=True)
+class _Following:
+    subjects: list[_Subject]
+    start: Start
+    options: Options
+    events: Events
+
+    def turn(self, subject: _Subject) -> Steps[bool]:
+        """Bring one subject up to date and return whether there is more to do at once."""
+        try:
+            unread, report = yield from self._catch_up(subject)
+        except FATAL:
+            raise
+        except EsSemanticError as error:
+            self._fail(subject, error)
+            return False
+        subject.attempts = 0
+        if report.complete:
+            subject.caught_up_at = time.monotonic()
+        self._observe(subject, unread if not report.complete else 0)
+        self.options.observer.healthy(all(each.attempts == 0 for each in self.subjects), "")
+        if report.read:
+            self.events.caught_up(report)
+        return not report.complete
+
+    def look_up(self, subject: _Subject) -> Steps[Worker]:
+        """Look up the index and its binding, and keep the worker unless they have changed."""
+        fresh = yield from self.start(subject.index, subject.name, self._turn_options())
+        worker = subject.worker
+        if worker is None or worker.binding != fresh.binding:
+            worker = fresh
+        else:
+            worker.target, worker.options = fresh.target, fresh.options
+        subject.worker, subject.looked_up = worker, time.monotonic()
+        return worker
+
+    def _catch_up(self, subject: _Subject) -> Steps[tuple[int, SyncReport]]:
+        worker = subject.worker
+        if worker is None or worker.outdated or time.monotonic() - subject.looked_up > LOOK_UP_EVERY:
+            worker = yield from self.look_up(subject)
+        worker.options = self._turn_options()
+        report = SyncReport(worker.target.name, worker.name, worker.binding.stamp)
+        unread = yield from worker.catch_up(report)
+        return unread, report
+
+    def _turn_options(self) -> Options:
+        if len(self.subjects) == 1:
+            return self.options
+        end = time.monotonic() + TURN
+        return replace(self.options, stop=lambda: self.options.stop() or time.monotonic() > end)
+
+    def _fail(self, subject: _Subject, error: EsSemanticError) -> None:
+        subject.attempts += 1
+        seconds = full_jitter(subject.attempts, FIRST_WAIT, LONGEST_WAIT)
+        subject.not_before = time.monotonic() + seconds
+        subject.looked_up = float("-inf")
+        what = type(error).__name__ if not isinstance(error, ClusterError) else f"{type(error).__name__} {error.status}"
+        self.options.observer.retry("pass")
+        self.options.observer.healthy(False, f"{subject.index}: {what}")
+        self.events.failed(subject.index, error, seconds)
+
+    def _observe(self, subject: _Subject, documents: int) -> None:
+        behind = time.monotonic() - subject.caught_up_at if documents else 0.0
+        self.options.observer.lag(subject.index, subject.name, documents, behind)

@@ -1,0 +1,56 @@
+"""When to stop because so many documents fail that it is hardly the documents' fault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from es_semantic.errors import TooManyFailures
+
+MAX_FAILURES = 1000
+"""Dead letters of one run."""
+
+MAX_FAILED_BATCHES = 10
+"""Batches in a row of which every document failed."""
+
+MAX_SHARE = 0.15
+"""Failed documents among those of a window."""
+
+WINDOW = 512
+"""Documents over which the share is counted; a smaller number says too little about the rest."""
+
+
+@dataclass(slots=True)
+class FailureLimits:
+    """Counts the failures of one run."""
+
+    failed: int = 0
+    failed_batches: int = 0
+    _window: int = 0
+    _window_failed: int = 0
+
+    def count(self, documents: int, failed: int, *, last: str) -> None:
+        """Take one batch into account; ``last`` is the last failure's reason.
+
+        Raises:
+            TooManyFailures: a limit is exceeded.
+        """
+        if not documents:
+            return
+        self.failed += failed
+        self.failed_batches = self.failed_batches + 1 if failed == documents else 0
+        self._window += documents
+        self._window_failed += failed
+        if self.failed > MAX_FAILURES:
+            self._stop(f"{self.failed} documents failed", last)
+        if self.failed_batches >= MAX_FAILED_BATCHES:
+            self._stop(f"every document of {self.failed_batches} batches in a row failed", last)
+        if self._window >= WINDOW:
+            if self._window_failed > MAX_SHARE * self._window:
+                self._stop(f"{self._window_failed} of the last {self._window} documents failed", last)
+            self._window = self._window_failed = 0
+
+    def _stop(self, what: str, last: str) -> None:
+        raise TooManyFailures(
+            f"stopped, because {what}; the last: {last}",
+            hint="See `es-semantic failures INDEX`; mend the cause; then `es-semantic failures INDEX --retry` and sync.",
+        )

@@ -1,0 +1,74 @@
+"""One sync: everything written until now, through short troubles of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+
+from es_semantic.cluster.steps import Pause, Steps
+from es_semantic.errors import ClusterError, Unreachable
+from es_semantic.sync.bulk import OVERLOADED, full_jitter
+from es_semantic.sync.initial_load import give_back, hold_back
+from es_semantic.sync.one_pass import checkpoint_of
+from es_semantic.sync.report import SyncReport
+from es_semantic.sync.shards import refresh
+from es_semantic.sync.worker import Worker
+
+MAX_TRIES = 6
+"""Tries in a row without progress before a sync gives up."""
+
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 20.0
+
+
+def one_sync(worker: Worker, *, initial_load: bool = False) -> Steps[SyncReport]:
+    """Bring everything written until now up to date, and make it visible to searches; see :func:`es_semantic.sync`."""
+    report = SyncReport(worker.target.name, worker.name, worker.binding.stamp)
+    if not initial_load:
+        yield from _restore(worker, report)
+        yield from _with_patience(worker, report)
+    else:
+        yield from hold_back(worker.target)
+        try:
+            yield from _with_patience(worker, report)
+        except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
+            yield from _restore_if_possible(worker)
+            raise error
+        yield from give_back(list(worker.target.indices))
+    if report.embedded or report.empty or report.failed:
+        yield from refresh(worker.target)
+    return report
+
+
+def is_passing(error: ClusterError) -> bool:
+    """Say whether trying again later can help: no answer, or the cluster is overloaded or not ready."""
+    return isinstance(error, Unreachable) or error.status in (*OVERLOADED, 502, 504)
+
+
+def _with_patience(worker: Worker, report: SyncReport) -> Steps[None]:
+    """Go on from where a pass stopped, after a pause, where the cluster did not answer or was overloaded."""
+    attempt = 0
+    while True:
+        before = checkpoint_of(worker.positions)
+        try:
+            yield from worker.catch_up(report)
+        except ClusterError as error:
+            attempt = attempt + 1 if checkpoint_of(worker.positions) == before else 1
+            if attempt >= MAX_TRIES or not is_passing(error):
+                raise
+            worker.options.observer.retry("pass")
+            yield Pause(full_jitter(attempt, FIRST_WAIT, LONGEST_WAIT))
+        else:
+            return
+
+
+def _restore(worker: Worker, report: SyncReport) -> Steps[None]:
+    for index in (yield from give_back(list(worker.target.indices))):
+        report.notes.append(f"{index!r}: replicas and refresh_interval restored, which a killed initial load held back")
+
+
+def _restore_if_possible(worker: Worker) -> Steps[None]:
+    try:
+        yield from give_back(list(worker.target.indices))
+    except ClusterError:
+        # What went wrong first matters more; the next sync restores them.
+        return

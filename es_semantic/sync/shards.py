@@ -1,0 +1,83 @@
+"""The shards of an index: which history they carry and how far every copy has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from es_semantic.cluster.steps import Request, Steps, url_path
+from es_semantic.errors import IndexUnavailable, RequestFailed
+from es_semantic.schema.target import Target
+
+_KEPT = ",".join(
+    f"indices.*.{key}"
+    for key in ("uuid", "shards.*.routing.primary", "shards.*.routing.state", "shards.*.seq_no", "shards.*.commit")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard as its primary sees it.
+
+    ``uuid`` is the index's, new when an index is re-created; ``history`` is the shard's, new when it is restored from a
+    snapshot or an old copy was made its primary by force: then sequence numbers seen before mean nothing.
+    ``global_checkpoint`` is the highest sequence number at or below which every in-sync copy has everything (Elastic
+    docs, "Index stats API"); -1 in a shard that was never written to.
+    """
+
+    index: str
+    uuid: str
+    number: int
+    history: str
+    global_checkpoint: int = field(compare=False)
+
+
+def read_shards(target: Target) -> Steps[list[Shard]]:
+    """Return all shards of the target's indices, ordered by index and number; also of indices made since it was read.
+
+    Raises:
+        IndexUnavailable: an index is gone, or a shard has no started primary.
+    """
+    path = url_path("/{}/_stats", target.name)
+    params = {"level": "shards", "filter_path": _KEPT, "expand_wildcards": "all"}
+    answer = yield Request("GET", path, params, about=f"checkpoints of {target.name!r}")
+    shards = shards_of(answer)
+    for index, gives in target.indices.items():
+        # A shard that is nowhere started is simply not listed.
+        wanted = int(gives.settings.get("index.number_of_shards", 1))
+        started = sum(shard.index == index for shard in shards)
+        if started != wanted:
+            raise IndexUnavailable(
+                f"index {index!r} has {wanted} shards, and {started} of them have a started primary",
+                status=503,
+                hint="See GET /_cluster/health and GET /_cluster/allocation/explain.",
+            )
+    return shards
+
+
+def shards_of(stats: Mapping[str, Any]) -> list[Shard]:
+    """Return the shards with a started primary in an answer of ``GET /{index}/_stats?level=shards``."""
+    return [
+        Shard(index, state["uuid"], int(number), _history(primary), primary["seq_no"]["global_checkpoint"])
+        for index, state in sorted((stats.get("indices") or {}).items())
+        for number, copies in sorted(state["shards"].items(), key=lambda shard: int(shard[0]))
+        for primary in copies
+        if primary["routing"]["primary"] and primary["routing"]["state"] in ("STARTED", "RELOCATING")
+    ]
+
+
+def refresh(target: Target) -> Steps[None]:
+    """Make everything written so far visible on every copy.
+
+    Raises:
+        RequestFailed: a copy could not be refreshed, so that something might be missed there.
+    """
+    answer = yield Request("POST", url_path("/{}/_refresh", target.name))
+    failed = answer.get("_shards", {}).get("failed", 0)
+    if failed:
+        raise RequestFailed(f"{failed} shards of {target.name!r} could not be refreshed", status=503)
+
+
+def _history(copy: Mapping[str, Any]) -> str:
+    return str(copy["commit"]["user_data"]["history_uuid"])
