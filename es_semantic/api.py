@@ -22,6 +22,7 @@ from es_semantic.retrieval.search import search_steps
 from es_semantic.schema.attach import Change, attach_steps, detach_steps
 from es_semantic.schema.binding import Binding, read_bindings
 from es_semantic.schema.target import Target, resolve
+from es_semantic.sync.control import forget
 from es_semantic.sync.failures import Failures, failures_steps
 from es_semantic.sync.follow import UNHEARD, Events, follow_steps
 from es_semantic.sync.observer import SILENT, Observer
@@ -100,6 +101,8 @@ def detach(
         raise UsageError("an index template holds no documents to purge", hint="Detach it without purge.")
     yield from server_version()
     change = yield from detach_steps(index, name=name, template=template, dry_run=dry_run)
+    if change.changed and not template and not dry_run:
+        yield from forget([*(yield from resolve(index)).indices], name)
     if not purge or dry_run:
         return change, 0
     target = yield from resolve(index)

@@ -26,7 +26,8 @@ log = logging.getLogger("es_semantic.worker")
 
 def follow(context: Context, indices: Sequence[str], name: str | None, *, partition: str, port: int) -> None:
     """Keep indices up to date until a signal; the second one ends the process at once."""
-    configure(as_json=not err.is_terminal, verbose=True)
+    configure(as_json=not err.is_terminal, verbose=False)
+    log.setLevel(logging.INFO)
     fields = {index: context.field_name(index, name) for index in indices}
     observer = PrometheusObserver()
     with serve(observer, port=port) as bound, _until_signal() as stop:

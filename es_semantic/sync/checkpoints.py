@@ -131,7 +131,11 @@ def read_stored(source: Mapping[str, Any], doc_id: str) -> StoredCheckpoint:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise _damaged(doc_id, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if checkpoint.check != checkpoint.checksum():
+    try:
+        intact = checkpoint.check == checkpoint.checksum()
+    except orjson.JSONEncodeError:  # Lone surrogates and huge numbers, which no worker writes.
+        intact = False
+    if not intact:
         raise _damaged(doc_id, "its check sum does not fit its contents")
     return checkpoint
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
+from es_semantic.cluster.failures import failure, reason_of
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
-from es_semantic.errors import RequestFailed
+from es_semantic.errors import Forbidden, RequestFailed
 from es_semantic.schema.control import CONTROL_INDEX, require_control
 from es_semantic.sync import bulk
 from es_semantic.sync.checkpoints import (
@@ -23,6 +24,9 @@ from es_semantic.sync.checkpoints import (
 )
 from es_semantic.sync.partition import WHOLE, Partition
 from es_semantic.sync.shards import Shard
+
+_STATUSES = {"security_exception": 403, "no_shard_available_action_exception": 503}
+"""HTTP statuses of the errors that ``_mget`` gives for single documents without one; 400 for any other."""
 
 TRIES = 10
 """Times that a checkpoint is saved again after another worker has saved its own."""
@@ -38,6 +42,8 @@ class Checkpoints:
     name: str
     partition: Partition
     binding: str
+    deleted: bool = False
+    """Whether somebody has deleted a checkpoint since it was loaded, and with it perhaps dead letters."""
     _versions: dict[str, Version] = field(default_factory=dict)
     _saved: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -63,7 +69,10 @@ class Checkpoints:
         """Write what has changed since the last call.
 
         Another worker on the same partition may have written meanwhile: then the farther of both holds, shard by shard.
+        Where somebody has deleted a checkpoint nothing is written: all has to be read again.
         """
+        if self.deleted:
+            return
         by_index = _by_index(positions)
         for _ in range(TRIES):
             documents = {
@@ -81,7 +90,11 @@ class Checkpoints:
                     self._versions[index] = (outcome.seq_no, outcome.primary_term)
                     self._saved[index] = _lasting(documents[index])
             lost = [index for index, outcome in zip(changed, outcomes, strict=True) if not outcome.ok]
+            loaded = self._versions.keys() & set(lost)
             found = (yield from self._fetch(lost)) if lost else {}
+            if loaded - self._versions.keys():
+                self.deleted = True
+                return
             for index, checkpoint in found.items():
                 merged({shard: positions[shard] for shard in by_index[index]}, checkpoint, self.binding)
         raise RequestFailed(
@@ -125,9 +138,25 @@ def find_control(ids: Sequence[str]) -> Steps[list[dict[str, Any]] | None]:
     """Return those of these documents of the control index that exist, in this order; None where there is no index."""
     request = Request("POST", url_path("/{}/_mget", CONTROL_INDEX), body={"ids": list(dict.fromkeys(ids))})
     answer = yield from optional(request)
-    if not answer or any("error" in document for document in answer["docs"]):
+    if not answer:
         return None
+    for document in answer["docs"]:
+        if "error" not in document:
+            continue
+        kind, _ = reason_of(document["error"])
+        if kind == "index_not_found_exception":
+            return None
+        raise failure(_STATUSES.get(kind, 400), document["error"], f"reading {CONTROL_INDEX!r}")
     return [document for document in answer["docs"] if document["found"]]
+
+
+def forget(indices: Sequence[str], name: str) -> Steps[None]:
+    """Remove checkpoints and dead letters of a semantic field that is no more, where these credentials may."""
+    filters = [{"terms": {"index": list(indices)}}, {"term": {"field": name}}]
+    body = {"query": {"bool": {"filter": filters}}}
+    params = {"conflicts": "proceed", "refresh": "true"}
+    request = Request("POST", url_path("/{}/_delete_by_query", CONTROL_INDEX), params, body)
+    yield from optional(request, missing=(403, 404))
 
 
 def write_control(items: Sequence[bulk.Item]) -> Steps[list[bulk.Outcome]]:
@@ -141,7 +170,7 @@ def write_control(items: Sequence[bulk.Item]) -> Steps[list[bulk.Outcome]]:
             outcomes[i] = outcome
     for outcome in outcomes:
         if not outcome.ok and not outcome.superseded:
-            raise RequestFailed(
+            raise (Forbidden if outcome.error_type == "security_exception" else RequestFailed)(
                 f"{CONTROL_INDEX!r} cannot be written: {outcome.reason}",
                 status=outcome.status,
                 error_type=outcome.error_type,

@@ -61,7 +61,7 @@ def search_body(binding: Binding, name: str, filters: Sequence[Mapping[str, Any]
     """Return the search for the documents that pass all filters, with what :func:`read_document` looks at."""
     judged = judging(binding, name)
     return {
-        "query": {"bool": {"filter": list(filters), "should": judged["should"]}},
+        "query": {"bool": {"must": [{"match_all": {}}], "filter": list(filters), "should": judged["should"]}},
         "_source": judged["_source"],
         "seq_no_primary_term": True,
         "track_total_hits": False,

@@ -99,6 +99,7 @@ class Pass:
         self.report.read += len(page.documents)
         self.report.unchanged += unchanged
         self.observer.documents(page.shard.index, self.report.field, "unchanged", unchanged)
+        self.observer.queue("embed", len(window.work))
         self._tell()
 
     def _bring_up_to_date(self, window: Window) -> Steps[None]:

@@ -9,9 +9,10 @@ from typing import Any
 from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, Version
 from es_semantic.cluster.steps import Compute, Request, Steps, url_path
 from es_semantic.embedding import Embedder, require_same_model
+from es_semantic.errors import IndexUnavailable
 from es_semantic.schema.binding import Binding
 from es_semantic.schema.checks import require_writable
-from es_semantic.schema.target import Target
+from es_semantic.schema.target import Gives, Target
 from es_semantic.sync.checkpoints import Position, binding_id
 from es_semantic.sync.control import Checkpoints
 from es_semantic.sync.dead_letters import read_letters
@@ -55,9 +56,25 @@ class Worker:
     """Whether the target has changed since it was looked up."""
 
     def catch_up(self, report: SyncReport) -> Steps[int]:
-        """Go through what the change feed has now, and return how many sequence numbers that was."""
+        """Go through what the change feed has now, and return how many sequence numbers that was.
+
+        Raises:
+            IndexUnavailable: an index is gone, or was deleted and created again since the target was looked up.
+        """
+        unread = yield from self._catch_up(report)
+        while self.checkpoints.deleted:
+            # Dead letters may have gone with it: only reading everything again tells.
+            self.checkpoints.deleted = False
+            self.positions.clear()
+            self.writer.letters.clear()
+            unread += yield from self._catch_up(report)
+        return unread
+
+    def _catch_up(self, report: SyncReport) -> Steps[int]:
         known = self.target.indices
         started = yield from read_shards(self.target)
+        for shard in started:
+            _require_same_index(shard, known.get(shard.index))
         # An index made by a rollover meanwhile: how it is bound is not known yet.
         self.outdated = any(shard.index not in known for shard in started)
         shards = [shard for shard in started if shard.index in known]
@@ -132,6 +149,15 @@ def start(
         writer=Writer(Updates(name, binding), base64, target.kind == "index", options.observer),
         checkpoints=Checkpoints(name, options.partition, binding_id(binding, name)),
     )
+
+
+def _require_same_index(shard: Shard, gives: Gives | None) -> None:
+    """Refuse an index of which only the name is that of the one looked up: it may not be attached, or otherwise."""
+    if gives is not None and gives.settings.get("index.uuid", shard.uuid) != shard.uuid:
+        raise IndexUnavailable(
+            f"index {shard.index!r} was deleted and created again meanwhile",
+            hint="If it was created without an index template that is attached, attach it again; then sync.",
+        )
 
 
 def _is_durable(settings: Any) -> bool:

@@ -7,6 +7,7 @@ compared; at the end all are, and what their owner wrote is compared with a plai
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -259,7 +260,7 @@ def one_round(world: World) -> bool:
             checked = report.checkpoint
             assert world.problems(report.checkpoint[world.index]) == {}
 
-    steps = es_semantic.sync.__wrapped__(world.index, model=world.embedder, partition=partition, progress=check)
+    steps = inspect.unwrap(es_semantic.sync)(world.index, model=world.embedder, partition=partition, progress=check)
     try:
         Driver(world.client, before, after).drive(steps)
     except Killed:
