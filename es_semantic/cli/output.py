@@ -87,17 +87,12 @@ def sync_progress() -> Iterator[ProgressCallback]:
             progress.update(
                 task,
                 description="embedding",
-                total=max(report.total, done(report)),
-                completed=done(report),
+                total=max(report.total, report.done),
+                completed=report.done,
                 rate=rate(report),
             )
 
         yield show
-
-
-def done(report: SyncReport) -> int:
-    """Documents dealt with so far."""
-    return report.unchanged + report.embedded + report.empty + report.failed + report.superseded
 
 
 def rate(report: SyncReport) -> str:
@@ -112,7 +107,7 @@ class _Lines:
     def __call__(self, report: SyncReport) -> None:
         if report.seconds >= self._next:
             self._next = report.seconds + LINE_EVERY
-            say(f"{report.index}: {done(report)} of {report.total} documents {rate(report)}".rstrip())
+            say(f"{report.index}: {report.done} of {report.total} documents {rate(report)}".rstrip())
 
 
 def _printable(text: str) -> str:

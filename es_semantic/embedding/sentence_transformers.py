@@ -12,6 +12,8 @@ from typing import Any, Literal, cast
 
 from es_semantic.config import DEFAULT_MODEL, SentenceTransformersModel
 from es_semantic.embedding.batching import embed_in_batches, plan_batches
+from es_semantic.embedding.chunking import TokenCounter, document_tokenizer
+from es_semantic.embedding.engines import BulkEngine, LoadedModel
 from es_semantic.embedding.fingerprint import Fingerprint, probe_of
 from es_semantic.embedding.probe import probe_vector
 from es_semantic.embedding.protocol import Embeddings, ModelProfile, Similarity, Vectors
@@ -41,9 +43,15 @@ LARGEST_WINDOW = 1_000_000
 class SentenceTransformerEmbedder:
     """A SentenceTransformers model, from a hub name, a local folder, or a package that carries its weights.
 
-    Safe to use from several threads: they take turns text by text while tokenising and batch by batch while encoding,
-    so a query waits for one batch at most, not for all documents of another thread.
+    Queries and single documents run in torch, float32. Many documents run on the configured engine, which is prepared
+    and checked at the first call of at least :data:`~es_semantic.embedding.engines.BULK` texts.
+
+    Safe to use from several threads: they take turns while tokenising and batch by batch while encoding, so a query
+    waits for one batch at most, not for all documents of another thread; only while an engine is made from the model
+    (a second for a small one) it waits longer.
     """
+
+    name = "torch"
 
     def __init__(self, settings: SentenceTransformersModel) -> None:
         """Load the model.
@@ -62,6 +70,7 @@ class SentenceTransformerEmbedder:
             "document": declared if settings.document_prompt is None else settings.document_prompt,
             "query": prompts.get("query", "") if settings.query_prompt is None else settings.query_prompt,
         }
+        self._bulk = BulkEngine(settings.engine, self._loaded())
 
     @cached_property
     def profile(self) -> ModelProfile:
@@ -72,22 +81,37 @@ class SentenceTransformerEmbedder:
                 f"model {self._settings.name!r} was trained for {name!r} similarity, which Elasticsearch lacks",
                 hint=f"Choose a model trained for one of: {', '.join(SIMILARITIES)}.",
             )
-        probe = probe_vector(self.embed_documents, self._settings.name)
+        probe = probe_vector(self.embed, self._settings.name)
         fingerprint = Fingerprint(
             provider="sentence-transformers",
             model=self._settings.name,
             revision=self._settings.revision,
             dims=probe.shape[0],
             pooling=_pooling(self._model),
-            normalized=type(self._model[-1]).__name__ == "Normalize",
+            normalized=_normalizes(self._model),
             document_prompt=self._prompts["document"],
             query_prompt=self._prompts["query"],
             probe=probe_of(probe),
         )
         return ModelProfile(fingerprint, SIMILARITIES[name], self._window("document"))
 
+    @property
+    def precision(self) -> str:
+        """``int8`` where the configured engine's vectors are that far from the others, else ""; keeps caches apart."""
+        return "int8" if self._settings.engine == "openvino-int8" else ""
+
+    @cached_property
+    def document_tokenizer(self) -> TokenCounter | None:
+        """What splits long texts; None for a model whose tokenizer is not one of the library `tokenizers`."""
+        backend = getattr(self._model.tokenizer, "backend_tokenizer", None)
+        return document_tokenizer(backend, self._prompts["document"]) if backend is not None else None
+
     def embed_documents(self, texts: Sequence[str]) -> Embeddings:
         """See :class:`~es_semantic.embedding.Embedder`."""
+        return self._bulk.for_texts(len(texts)).embed(texts)
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        """Embed documents in torch, float32; what every engine is measured by."""
         return self._embed(texts, "document")
 
     def embed_queries(self, texts: Sequence[str]) -> Embeddings:
@@ -136,6 +160,17 @@ class SentenceTransformerEmbedder:
         limits = (getattr(self._model[0], f"{task}_length", None), self._model.max_seq_length)
         known = [int(limit) for limit in limits if limit and limit <= LARGEST_WINDOW]
         return min(known, default=None)
+
+    def _loaded(self) -> LoadedModel:
+        return LoadedModel(
+            model=self._model,
+            name=self._settings.name,
+            prompt=self._prompts["document"],
+            window=self._window("document"),
+            normalized=_normalizes(self._model),
+            turn=self._turn,
+            reference=self,
+        )
 
     @cached_property
     def _dims(self) -> int | None:
@@ -203,6 +238,10 @@ def _pooling(model: Any) -> str | None:
             mode = module.pooling_mode
             return mode if isinstance(mode, str) else "+".join(mode)
     return None
+
+
+def _normalizes(model: Any) -> bool:
+    return type(model[-1]).__name__ == "Normalize"
 
 
 def _first_line(error: Exception) -> str:

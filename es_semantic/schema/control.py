@@ -9,7 +9,7 @@ from __future__ import annotations
 import orjson
 
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
-from es_semantic.errors import Forbidden, RequestFailed
+from es_semantic.errors import ControlDamaged, Forbidden, RequestFailed
 from es_semantic.resources import resource
 
 CONTROL_INDEX = "es-semantic-control"
@@ -38,12 +38,15 @@ def require_control() -> Steps[None]:
     Raises:
         Forbidden: it is missing, and these credentials may not create it.
         RequestFailed: it is missing and cannot be created, for instance because another index has its alias's name.
+        ControlDamaged: it is there, but has lost its alias.
     """
     try:
         yield create_request()
     except RequestFailed as error:
         if error.error_type != "resource_already_exists_exception":
             raise
+        if not (yield from control_exists()):
+            raise replaced(f"{CONCRETE_INDEX!r} is there, but without the alias") from error
     except Forbidden as error:
         raise Forbidden(
             f"index {CONTROL_INDEX!r} is missing, and these credentials may not create it: {error.what}",
@@ -51,3 +54,13 @@ def require_control() -> Steps[None]:
             error_type=error.error_type,
             hint="Run `es-semantic attach` again with an administrator's credentials; it creates it.",
         ) from error
+
+
+def replaced(why: str) -> ControlDamaged:
+    """Return the error for an index or alias of the control index's name that es-semantic has not made."""
+    return ControlDamaged(
+        f"{CONTROL_INDEX!r} is not the index that es-semantic made: {why}",
+        hint=f"{CONTROL_INDEX!r} must be an alias of {CONCRETE_INDEX!r} alone: rename what else has that name, or "
+        "restore the alias, then run `es-semantic attach` and sync again. Nothing is lost: sync reads every document "
+        "once more and embeds only those without a true vector.",
+    )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from es_semantic.cluster.steps import Request, Steps, optional, url_path
 from es_semantic.schema.control import CONTROL_INDEX
 
 WORKER = ("read", "index", "view_index_metadata", "monitor", "maintenance")
 """Search and read, write partial updates, read mapping and settings, read checkpoints, refresh."""
 
-CONTROL = ("read", "index", "delete", "view_index_metadata", "maintenance")
+CONTROL = ("read", "index", "delete", "maintenance")
 """Dead letters that hold no more are deleted."""
 
 INITIAL_LOAD = "manage"
@@ -30,3 +31,16 @@ def worker_role(indices: Sequence[str], *, initial_load: bool = False) -> dict[s
             {"names": [f"{CONTROL_INDEX}*"], "privileges": list(CONTROL)},
         ],
     }
+
+
+def with_aliased(names: Sequence[str]) -> Steps[list[str]]:
+    """Return the names and, where one is an alias, its indices: a worker addresses both.
+
+    A privilege on an alias does not hold for its index (Elastic docs, "Granting privileges for data streams and
+    aliases"); one on a data stream does. Patterns stand as they are.
+    """
+    found = list(names)
+    for name in names:
+        if not any(wildcard in name for wildcard in "*?,/"):
+            found += sorted((yield from optional(Request("GET", url_path("/_alias/{}", name)))) or ())
+    return list(dict.fromkeys(found))

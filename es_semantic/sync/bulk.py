@@ -50,6 +50,14 @@ class Outcome:
         return self.status < 300
 
     @property
+    def may_pass(self) -> bool:
+        """Whether the same write may be accepted soon, because the cluster is overloaded.
+
+        A block lasts longer, though that of the flood-stage disk watermark answers with 429 as well.
+        """
+        return self.status in OVERLOADED and not self.blocked
+
+    @property
     def blocked(self) -> bool:
         """Whether the index is under a block."""
         return self.error_type == "cluster_block_exception"
@@ -129,7 +137,7 @@ class _Writing:
         for attempt in range(MAX_TRIES):
             for body in bodies(self.items, waiting, self.size.limit):
                 yield from self._send(body)
-            waiting = [i for i in waiting if self.outcomes[i].status in OVERLOADED]
+            waiting = [i for i in waiting if self.outcomes[i].may_pass]
             if not waiting:
                 return [self.outcomes[i] for i in range(len(self.items))]
             self.observer.retry("bulk")

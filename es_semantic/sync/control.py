@@ -11,7 +11,7 @@ import orjson
 from es_semantic.cluster.failures import failure, reason_of
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
 from es_semantic.errors import Forbidden, RequestFailed
-from es_semantic.schema.control import CONTROL_INDEX, require_control
+from es_semantic.schema.control import CONTROL_INDEX, replaced, require_control
 from es_semantic.sync import bulk
 from es_semantic.sync.checkpoints import (
     Position,
@@ -143,9 +143,11 @@ def find_control(ids: Sequence[str]) -> Steps[list[dict[str, Any]] | None]:
     for document in answer["docs"]:
         if "error" not in document:
             continue
-        kind, _ = reason_of(document["error"])
+        kind, reason = reason_of(document["error"])
         if kind == "index_not_found_exception":
             return None
+        if kind == "illegal_argument_exception":
+            raise replaced(reason)
         raise failure(_STATUSES.get(kind, 400), document["error"], f"reading {CONTROL_INDEX!r}")
     return [document for document in answer["docs"] if document["found"]]
 
@@ -169,6 +171,8 @@ def write_control(items: Sequence[bulk.Item]) -> Steps[list[bulk.Outcome]]:
         for i, outcome in zip(missing, again, strict=True):
             outcomes[i] = outcome
     for outcome in outcomes:
+        if outcome.error_type in ("index_not_found_exception", "strict_dynamic_mapping_exception"):
+            raise replaced(outcome.reason)
         if not outcome.ok and not outcome.superseded:
             raise (Forbidden if outcome.error_type == "security_exception" else RequestFailed)(
                 f"{CONTROL_INDEX!r} cannot be written: {outcome.reason}",

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
-from es_semantic.schema.control import CONTROL_INDEX
+from es_semantic.errors import ControlDamaged, RequestFailed
+from es_semantic.schema.control import CONTROL_INDEX, replaced
 from es_semantic.sync.bulk import Item
 
 LONGEST_REASON = 1000
@@ -62,15 +63,19 @@ def delete_letter(doc_id: str) -> Item:
 
 
 def read_letters(name: str, indices: Collection[str]) -> Steps[dict[str, DeadLetter]]:
-    """Return all dead letters of a semantic field in these indices by their id in the control index, oldest first."""
+    """Return all dead letters of a semantic field in these indices by their id in the control index, oldest first.
+
+    Raises:
+        ControlDamaged: one was edited, or another index has the control index's name.
+    """
     refreshed = yield from optional(Request("POST", url_path("/{}/_refresh", CONTROL_INDEX)))
     letters: dict[str, DeadLetter] = {}
     if refreshed is None:
         return letters
     body = letters_body(name, indices)
     while True:
-        hits = (yield Request("POST", url_path("/{}/_search", CONTROL_INDEX), body=body))["hits"]["hits"]
-        letters |= {hit["_id"]: _letter(hit["_source"]) for hit in hits}
+        hits = yield from _search(body)
+        letters |= {hit["_id"]: _letter(hit["_source"], hit["_id"]) for hit in hits}
         if len(hits) < PAGE:
             return letters
         body = {**body, "search_after": hits[-1]["sort"]}
@@ -88,12 +93,25 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _letter(source: Mapping[str, Any]) -> DeadLetter:
-    return DeadLetter(
-        index=source["index"],
-        id=source["id"],
-        routing=source["routing"],
-        model=source["model"],
-        reason=source["reason"],
-        at=source["at"],
-    )
+def _search(body: Mapping[str, Any]) -> Steps[list[dict[str, Any]]]:
+    try:
+        answer = yield Request("POST", url_path("/{}/_search", CONTROL_INDEX), body=body)
+    except RequestFailed as error:
+        if error.status != 400:
+            raise
+        # Its own mapping takes this search: this is another index.
+        raise replaced(error.what) from error
+    hits: list[dict[str, Any]] = answer["hits"]["hits"]
+    return hits
+
+
+def _letter(source: Mapping[str, Any], doc_id: str) -> DeadLetter:
+    values = {key: source.get(key) for key in ("index", "id", "routing", "model", "reason", "at")}
+    for key, value in values.items():
+        if not isinstance(value, str) and not (key == "routing" and value is None):
+            raise ControlDamaged(
+                f"dead letter {doc_id!r} of {CONTROL_INDEX!r} is not what es-semantic wrote there: no text in {key!r}",
+                hint=f"Nothing is lost: DELETE /{CONTROL_INDEX}/_doc/{doc_id} and, in the same index, the checkpoints "
+                "(`kind: checkpoint`) of that document's index; sync then lists what is marked as failed again.",
+            )
+    return DeadLetter(**values)  # type: ignore[arg-type]

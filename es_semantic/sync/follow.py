@@ -16,6 +16,7 @@ from es_semantic.errors import (
     TooManyFailures,
 )
 from es_semantic.sync.bulk import full_jitter
+from es_semantic.sync.initial_load import give_back
 from es_semantic.sync.report import SyncReport
 from es_semantic.sync.worker import Options, Worker
 
@@ -96,7 +97,7 @@ class _Following:
     def turn(self, subject: _Subject) -> Steps[bool]:
         """Bring one subject up to date and return whether there is more to do at once."""
         try:
-            unread, report = yield from self._catch_up(subject)
+            report = yield from self._catch_up(subject)
         except FATAL:
             raise
         except EsSemanticError as error:
@@ -105,7 +106,7 @@ class _Following:
         subject.attempts = 0
         if report.complete:
             subject.caught_up_at = time.monotonic()
-        self._observe(subject, unread if not report.complete else 0)
+            self.options.observer.lag(subject.index, subject.name, 0, 0.0)
         self.options.observer.healthy(all(each.attempts == 0 for each in self.subjects), "")
         if report.read:
             self.events.caught_up(report)
@@ -115,6 +116,8 @@ class _Following:
         """Look up the index and its binding, and keep the worker unless they have changed."""
         fresh = yield from self.start(subject.index, subject.name, self._turn_options())
         worker = subject.worker
+        if worker is None:
+            yield from give_back(list(fresh.target.indices))
         if worker is None or worker.binding != fresh.binding:
             worker = fresh
         else:
@@ -122,14 +125,14 @@ class _Following:
         subject.worker, subject.looked_up = worker, time.monotonic()
         return worker
 
-    def _catch_up(self, subject: _Subject) -> Steps[tuple[int, SyncReport]]:
+    def _catch_up(self, subject: _Subject) -> Steps[SyncReport]:
         worker = subject.worker
         if worker is None or worker.outdated or time.monotonic() - subject.looked_up > LOOK_UP_EVERY:
             worker = yield from self.look_up(subject)
-        worker.options = self._turn_options()
+        worker.options = replace(self._turn_options(), progress=lambda report: self._observe(subject, report))
         report = SyncReport(worker.target.name, worker.name, worker.binding.stamp)
-        unread = yield from worker.catch_up(report)
-        return unread, report
+        yield from worker.catch_up(report)
+        return report
 
     def _turn_options(self) -> Options:
         if len(self.subjects) == 1:
@@ -147,6 +150,6 @@ class _Following:
         self.options.observer.healthy(False, f"{subject.index}: {what}")
         self.events.failed(subject.index, error, seconds)
 
-    def _observe(self, subject: _Subject, documents: int) -> None:
-        behind = time.monotonic() - subject.caught_up_at if documents else 0.0
-        self.options.observer.lag(subject.index, subject.name, documents, behind)
+    def _observe(self, subject: _Subject, report: SyncReport) -> None:
+        behind = time.monotonic() - subject.caught_up_at
+        self.options.observer.lag(subject.index, subject.name, max(0, report.total - report.done), behind)

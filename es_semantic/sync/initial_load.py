@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from es_semantic.cluster.steps import Request, Steps, url_path
-from es_semantic.errors import ControlDamaged
+from es_semantic.errors import ControlDamaged, Forbidden
 from es_semantic.schema.control import CONTROL_INDEX
 from es_semantic.schema.target import Target
 from es_semantic.sync.bulk import Item
@@ -31,9 +31,16 @@ def hold_back(target: Target) -> Steps[None]:
     """
     settings = {index: _held(gives.settings) for index, gives in target.indices.items()}
     # Only created, never replaced: what a killed run wrote down is what the owner had.
-    yield from write_control([_remember(index, held) for index, held in settings.items()])
+    outcomes = yield from write_control([_remember(index, held) for index, held in settings.items()])
+    new = [index for index, outcome in zip(settings, outcomes, strict=True) if outcome.ok]
     for index in settings:
-        yield _put_settings(index, HELD_BACK)
+        try:
+            yield _put_settings(index, HELD_BACK)
+        except Forbidden:
+            # Nothing to restore there: left behind, it would ask the same privilege of every later sync.
+            yield from write_control([delete_letter(_doc_id(each)) for each in new])
+            raise
+        new = [each for each in new if each != index]
 
 
 def give_back(indices: Sequence[str]) -> Steps[list[str]]:

@@ -51,6 +51,11 @@ class SyncReport:
     notes: list[str] = dataclasses.field(default_factory=list)
     complete: bool = True
 
+    @property
+    def done(self) -> int:
+        """Documents dealt with so far."""
+        return self.unchanged + self.embedded + self.empty + self.failed + self.superseded
+
     def fail(self, index: str, doc_id: str, reason: str) -> None:
         """Count a dead letter."""
         self.failed += 1

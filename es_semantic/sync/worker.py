@@ -88,7 +88,8 @@ class Worker:
             yield from self.checkpoints.save(self.positions)
             return 0
         yield from refresh(self.target)
-        report.total += min(unread, (yield Request("GET", url_path("/{}/_count", self.target.name)))["count"])
+        count = (yield Request("GET", url_path("/{}/_count", self.target.name)))["count"]
+        report.total = report.read + min(unread, count)
         yield from self._pass(shards, report).run()
         return unread
 

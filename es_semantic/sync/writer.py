@@ -97,7 +97,8 @@ class Writer:
 
     def _require_usable(self, written: Sequence[Work], outcomes: Sequence[bulk.Outcome]) -> None:
         for work, outcome in zip(written, outcomes, strict=True):
-            if outcome.blocked and self.one_index:
+            # Over the flood-stage disk watermark (429) every index is blocked until there is room again.
+            if outcome.blocked and (self.one_index or outcome.status in bulk.OVERLOADED):
                 raise _unavailable(f"writing is blocked: {outcome.reason}", outcome)
             if outcome.error_type in ("index_not_found_exception", "index_closed_exception"):
                 raise _unavailable(f"index {work.document.index!r} is gone or closed: {outcome.reason}", outcome)
@@ -142,7 +143,7 @@ def _failure(outcome: bulk.Outcome, embedded: Embedded | None) -> str:
     if outcome.superseded:
         return ""
     if not outcome.ok:
-        return f"{outcome.error_type}: {outcome.reason}"
+        return f"{outcome.error_type}: {outcome.reason}" if outcome.error_type else outcome.reason
     return embedded.reason if embedded is not None and embedded.vectors is None else ""
 
 

@@ -32,7 +32,8 @@ HAPPY = "That is a happy person"
 
 @pytest.fixture(scope="module")
 def minilm() -> Embedder:
-    return load_embedder()
+    # The reference itself; the other engines are compared with it in test_engines.py.
+    return load_embedder(SentenceTransformersModel(engine="torch"))
 
 
 def _with_prompts(document: str, query: str) -> Embedder:

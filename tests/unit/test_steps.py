@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 import es_semantic
 from es_semantic.cluster.client import client_options
 from es_semantic.cluster.failures import failure, reason_of
-from es_semantic.cluster.steps import NDJSON, Request, url_path
+from es_semantic.cluster.steps import (
+    MAX_SPAWNED,
+    NDJSON,
+    Compute,
+    Join,
+    Pause,
+    Request,
+    Spawn,
+    Steps,
+    run,
+    run_async,
+    url_path,
+)
 from es_semantic.config import ConnectionSettings
 from es_semantic.errors import Forbidden, IndexUnavailable, RequestFailed
 
@@ -62,7 +79,191 @@ def test_credentials_are_not_shown() -> None:
 
 
 def test_public_functions_show_their_parameters_and_what_they_do() -> None:
-    for name in ("attach", "detach", "sync", "status", "search"):
+    for name in ("attach", "detach", "sync", "follow", "failures", "status", "search"):
         function = getattr(es_semantic, name)
         assert next(iter(inspect.signature(function).parameters)) == "client"
         assert function.__doc__
+
+
+def both(steps: Callable[[], Steps[Any]]) -> Iterator[Callable[[], Any]]:
+    """Drive a procedure that sends no request, in either shell."""
+    yield lambda: run(Elasticsearch("http://127.0.0.1:1"), steps())
+
+    async def asynchronous() -> Any:
+        async with AsyncElasticsearch("http://127.0.0.1:1") as client:
+            return await run_async(client, steps())
+
+    yield lambda: asyncio.run(asynchronous())
+
+
+def after(seconds: float, result: Any, done: list[Any] | None = None) -> Steps[Any]:
+    yield Pause(seconds)
+    if isinstance(result, Exception):
+        raise result
+    if done is not None:
+        done.append(result)
+    return result
+
+
+def test_a_spawned_procedure_gives_its_result_when_it_is_joined() -> None:
+    def parent() -> Steps[Any]:
+        handle = yield Spawn(after(0, "result"))
+        return (yield Join(handle)), (yield Join(handle))
+
+    for result in both(parent):
+        assert result() == ("result", "result")
+
+
+def test_a_spawned_procedure_raises_where_it_is_joined_and_can_be_caught_there() -> None:
+    def parent() -> Steps[Any]:
+        handle = yield Spawn(after(0, Forbidden("no")))
+        yield Pause(0.01)
+        try:
+            yield Join(handle)
+        except Forbidden as error:
+            return error.what
+
+    for result in both(parent):
+        assert result() == "no"
+
+
+def test_an_exception_that_nobody_catches_is_the_procedures_own() -> None:
+    def parent() -> Steps[Any]:
+        yield Join((yield Spawn(after(0, Forbidden("no")))))
+
+    for result in both(parent):
+        with pytest.raises(Forbidden, match="no"):
+            result()
+
+
+def test_several_run_at_once_and_are_joined_in_any_order() -> None:
+    def waits_for(own: threading.Event, others: threading.Event) -> Steps[Any]:
+        own.set()
+        # Not Compute: in the synchronous shell too, both must be under way.
+        for _ in range(1000):
+            if others.is_set():
+                return True
+            yield Pause(0.01)
+        return False
+
+    def parent() -> Steps[Any]:
+        first, second = threading.Event(), threading.Event()
+        one = yield Spawn(waits_for(first, second))
+        other = yield Spawn(waits_for(second, first))
+        return (yield Join(other)), (yield Join(one))
+
+    for result in both(parent):
+        assert result() == (True, True)
+
+
+def test_more_than_there_are_threads_for_are_all_done() -> None:
+    count = 3 * MAX_SPAWNED
+
+    def parent() -> Steps[Any]:
+        handles = []
+        for number in range(count):
+            handles.append((yield Spawn(after(0.001, number))))
+        results = []
+        for handle in handles:
+            results.append((yield Join(handle)))
+        return results
+
+    for result in both(parent):
+        assert result() == list(range(count))
+
+
+def test_a_spawned_procedure_may_spawn_too() -> None:
+    def child() -> Steps[Any]:
+        return (yield Join((yield Spawn(after(0, "grandchild")))))
+
+    def parent() -> Steps[Any]:
+        return (yield Join((yield Spawn(child()))))
+
+    for result in both(parent):
+        assert result() == "grandchild"
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_still_runs_at_the_end_is_waited_for(fails: bool) -> None:
+    done: list[Any] = []
+
+    def parent() -> Steps[Any]:
+        yield Spawn(after(0.1, "done", done))
+        yield Pause(0.02)
+        if fails:
+            raise Forbidden("the parent fails meanwhile")
+
+    for result in both(parent):
+        done.clear()
+        if fails:
+            with pytest.raises(Forbidden, match="meanwhile"):
+                result()
+        else:
+            result()
+        assert done == ["done"]
+
+
+def test_a_failure_that_nobody_joins_does_not_hide_the_parents() -> None:
+    def parent() -> Steps[Any]:
+        yield Spawn(after(0, Forbidden("the child's")))
+        yield Pause(0.02)
+        raise IndexUnavailable("the parent's")
+
+    for result in both(parent):
+        with pytest.raises(IndexUnavailable, match="the parent's"):
+            result()
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interruption_reaches_the_procedure_which_may_tidy_up() -> None:
+    tidied: list[Any] = []
+
+    def parent() -> Steps[Any]:
+        handle = yield Spawn(after(0.05, "done"))
+        try:
+            yield Compute(interrupted)
+        except KeyboardInterrupt:
+            # More steps may be made even now.
+            tidied.append((yield Join(handle)))
+            raise
+
+    for result in both(parent):
+        tidied.clear()
+        with pytest.raises(KeyboardInterrupt):
+            result()
+        assert tidied == ["done"]
+
+
+def test_a_cancelled_task_reaches_the_procedure_which_may_tidy_up() -> None:
+    tidied: list[Any] = []
+
+    def parent() -> Steps[Any]:
+        handle = yield Spawn(after(0.05, "done"))
+        try:
+            yield Pause(60)
+        except asyncio.CancelledError:
+            tidied.append((yield Join(handle)))
+            raise
+
+    async def cancel() -> None:
+        async with AsyncElasticsearch("http://127.0.0.1:1") as client:
+            task = asyncio.create_task(run_async(client, parent()))
+            await asyncio.sleep(0.02)
+            task.cancel()
+            await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    assert tidied == ["done"]
+
+
+def test_a_procedure_that_spawns_nothing_starts_no_thread() -> None:
+    def parent() -> Steps[Any]:
+        yield Pause(0)
+        return threading.active_count()
+
+    before = threading.active_count()
+    assert next(iter(both(parent)))() == before

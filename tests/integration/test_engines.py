@@ -1,0 +1,396 @@
+"""Engines against torch in float32, with the real all-MiniLM-L6-v2 and with small models of other shapes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from es_semantic.config import SentenceTransformersModel
+from es_semantic.embedding.engines import BULK, bulk
+from es_semantic.embedding.engines.choice import MIN_COSINE
+from es_semantic.embedding.engines.hardware import no_bf16
+from es_semantic.embedding.engines.openvino_model import convert
+from es_semantic.embedding.engines.probes import PROBES
+from es_semantic.embedding.engines.tokens import DocumentTokenizer, library_features
+from es_semantic.embedding.engines.trial import cosines, timed, tried
+from es_semantic.embedding.protocol import Embeddings
+from es_semantic.embedding.sentence_transformers import SentenceTransformerEmbedder
+from es_semantic.embedding.unicode import encodable
+from es_semantic.errors import InputRejected, ModelUnavailable
+from tests.small_models import routed_model, small_model
+
+ROOT = Path(__file__).resolve().parents[2]
+BF16 = pytest.param(
+    "torch-bf16",
+    marks=pytest.mark.skipif(
+        bool(no_bf16(torch.device("cpu"))), reason=no_bf16(torch.device("cpu")) or "this CPU has bfloat16"
+    ),
+)
+EXACT = ["auto", "openvino", BF16]
+ODD = ["", " ", "\x00", "\u200b", "\ufffe", "\U0010ffff", "a\x00b", "\n\n", "\ud800", "\u0301" * 400, "word " * 5000]
+MANY = [f"text number {i} " + "word " * (i * 7 % 300) for i in range(BULK)]
+
+
+def embedder(**given: object) -> SentenceTransformerEmbedder:
+    return SentenceTransformerEmbedder(SentenceTransformersModel.model_validate(given))
+
+
+@pytest.fixture(scope="module")
+def fp32() -> SentenceTransformerEmbedder:
+    return embedder(engine="torch")
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Callable[[str], SentenceTransformerEmbedder]:
+    """MiniLM on an engine that stands, once per engine."""
+    ready: dict[str, SentenceTransformerEmbedder] = {}
+
+    def get(engine: str) -> SentenceTransformerEmbedder:
+        if engine not in ready:
+            ready[engine] = embedder(engine=engine)
+            ready[engine].embed_documents(MANY)
+        return ready[engine]
+
+    return get
+
+
+def least(a: Embeddings, b: Embeddings) -> float:
+    return float(cosines(a.vectors, b.vectors).min())
+
+
+Prepared = Callable[[str], SentenceTransformerEmbedder]
+
+
+# The same vectors
+
+
+@pytest.mark.parametrize("engine", EXACT)
+def test_fixed_texts_have_the_same_vectors(engine: str, prepared: Prepared, fp32: SentenceTransformerEmbedder) -> None:
+    texts = [*PROBES, *ODD, *MANY]
+    found, wanted = prepared(engine).embed_documents(texts), fp32.embed_documents(texts)
+    assert least(found, wanted) >= MIN_COSINE
+    assert found.over_long == wanted.over_long
+    assert found.vectors.dtype == np.float32
+    assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("engine", EXACT)
+def test_any_texts_have_the_same_vectors(engine: str, prepared: Prepared, fp32: SentenceTransformerEmbedder) -> None:
+    one = prepared(engine)
+
+    @settings(deadline=None, max_examples=25, print_blob=True)
+    @given(st.lists(st.text(st.characters(codec=None), max_size=400), max_size=6))
+    def check(texts: list[str]) -> None:
+        found, wanted = one.embed_documents(texts), fp32.embed_documents(texts)
+        assert found.over_long == wanted.over_long
+        assert not texts or least(found, wanted) >= MIN_COSINE
+
+    check()
+
+
+def test_int8_is_near_and_says_how_near(prepared: Prepared, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "es_semantic.embedding"):
+        small = embedder(engine="openvino-int8")
+        found = small.embed_documents(MANY)
+    shown = re.search(r"openvino-int8 gives other vectors .* at least (0\.\d{4}), on average (0\.\d{4})", caplog.text)
+    assert shown is not None
+    assert 0.8 < float(shown[1]) < float(shown[2]) < MIN_COSINE
+    wanted = prepared("openvino").embed_documents(MANY)
+    assert MIN_COSINE > cosines(found.vectors, wanted.vectors).mean() > 0.95
+    assert found.over_long == wanted.over_long
+    assert small.embed_queries(["a"]).vectors == pytest.approx(prepared("openvino").embed_queries(["a"]).vectors)
+
+
+@pytest.mark.parametrize("engine", EXACT)
+def test_the_order_of_the_texts_is_kept(engine: str, prepared: Prepared) -> None:
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")
+    order = random.Random(seed).sample(range(len(MANY)), len(MANY))
+    straight = prepared(engine).embed_documents(MANY)
+    mixed = prepared(engine).embed_documents([MANY[i] for i in order])
+    assert float(cosines(mixed.vectors, straight.vectors[order]).min()) >= MIN_COSINE
+    assert set(mixed.over_long) == {order.index(i) for i in straight.over_long}
+
+
+def test_more_texts_than_one_slice(prepared: Prepared, fp32: SentenceTransformerEmbedder) -> None:
+    texts = [f"number {i}" for i in range(1100)]
+    texts[3] = texts[700] = "word " * 300
+    found, wanted = prepared("openvino").embed_documents(texts), fp32.embed_documents(texts)
+    assert found.over_long == (3, 700)
+    assert least(found, wanted) >= MIN_COSINE
+
+
+# The same tokens
+
+
+@settings(deadline=None, max_examples=60, print_blob=True)
+@given(st.lists(st.text(st.characters(codec=None), max_size=1500) | st.sampled_from(ODD), min_size=1, max_size=5))
+def test_tokens_are_those_of_the_library(texts: list[str]) -> None:
+    for loaded in _tokenised_models():
+        clean = encodable(texts)
+        tokenizer = DocumentTokenizer(loaded, loaded.window or 0)
+        ours, theirs = tokenizer.padded(tokenizer.tokenise(clean).rows), library_features(loaded, clean)
+        for name, tokens in ours.items():
+            assert np.array_equal(tokens, theirs[name].numpy()), name
+
+
+_models: list[Any] = []
+
+
+def _tokenised_models() -> list[Any]:
+    if not _models:
+        for given_settings in ({}, {"document_prompt": "passage: "}):
+            one = embedder(engine="torch", **given_settings)
+            _models.append(one._loaded())
+        _models[1].model.tokenizer.truncation_side = "left"
+    return _models
+
+
+# Models of other shapes
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "lasttoken"])
+@pytest.mark.parametrize("dense", [False, True], ids=["plain", "dense"])
+def test_small_models_of_other_shapes(tmp_path: Path, pooling: str, dense: bool) -> None:
+    folder = small_model(tmp_path, pooling=pooling, dense=dense, window=64)
+    shared = {"name": folder, "document_prompt": "passage: ", "offline": True}
+    found = embedder(engine="openvino", **shared).embed_documents(MANY)
+    wanted = embedder(engine="torch", **shared).embed_documents(MANY)
+    assert least(found, wanted) >= MIN_COSINE
+    assert found.over_long == wanted.over_long != ()
+
+
+def test_pooling_that_leaves_out_the_prompt(tmp_path: Path) -> None:
+    folder = small_model(tmp_path, pooling="mean", include_prompt=False)
+    shared = {"name": folder, "document_prompt": "a long instruction that is not pooled: ", "offline": True}
+    found = embedder(engine="openvino", **shared).embed_documents(MANY)
+    assert least(found, embedder(engine="torch", **shared).embed_documents(MANY)) >= MIN_COSINE
+
+
+def test_vectors_that_are_cut_short(tmp_path: Path) -> None:
+    folder = small_model(tmp_path, pooling="mean", truncate_dim=16)
+    found = embedder(engine="openvino", name=folder).embed_documents(MANY)
+    assert found.vectors.shape == (len(MANY), 16)
+    assert least(found, embedder(engine="torch", name=folder).embed_documents(MANY)) >= MIN_COSINE
+
+
+def test_a_model_with_two_ways_stays_on_torch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = routed_model(tmp_path)
+    with caplog.at_level(logging.INFO, "es_semantic.embedding"):
+        found = embedder(name=folder, engine="auto").embed_documents(MANY)
+    assert "engine openvino is not available" in caplog.text
+    assert "Router" in caplog.text
+    assert least(found, embedder(name=folder, engine="torch").embed_documents(MANY)) >= MIN_COSINE
+    with pytest.raises(ModelUnavailable, match="Router") as caught:
+        embedder(name=folder, engine="openvino").embed_documents(MANY)
+    assert "models.*.engine" in caught.value.hint
+
+
+def test_a_token_without_an_embedding_is_the_texts_fault(tmp_path: Path) -> None:
+    folder = small_model(tmp_path, pooling="mean", extra_token="[beyond]")
+    one = embedder(engine="openvino", name=folder)
+    one.embed_documents(MANY)
+    with pytest.raises(InputRejected, match="no embedding"):
+        one.embed_documents(["fine", "a [beyond] token"])
+    assert one.embed_documents(["fine"]).vectors.shape[0] == 1
+
+
+# The choice
+
+
+class Noisy:
+    """An engine that is fast and wrong."""
+
+    name = "noisy"
+
+    def __init__(self, right: SentenceTransformerEmbedder) -> None:
+        self._right = right
+
+    def embed(self, texts: Sequence[str]) -> Embeddings:
+        found = self._right.embed(texts)
+        noise = np.random.default_rng(1).normal(scale=0.002, size=found.vectors.shape)
+        return Embeddings((found.vectors + noise).astype(np.float32), found.over_long)
+
+
+def test_an_engine_that_deviates_is_refused(
+    fp32: SentenceTransformerEmbedder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = tried(Noisy(fp32), timed(fp32)[0])
+    assert 0.99 < trial.min_cosine < MIN_COSINE
+    assert "deviate" in trial.problem
+    monkeypatch.setattr(bulk, "openvino_engines", lambda _: [lambda: Noisy(fp32)])
+    one = embedder(engine="openvino")
+    for texts in (MANY, ["one text"]):
+        with pytest.raises(ModelUnavailable, match=r"min cosine 0\.99\d+, wanted 0\.9999") as caught:
+            one.embed_documents(texts)
+        assert "models.*.engine" in caught.value.hint
+    assert one.embed_queries(["a query is not concerned"]).vectors.shape == (1, 384)
+    with caplog.at_level(logging.INFO, "es_semantic.embedding"):
+        found = embedder(engine="auto").embed_documents(MANY)
+    assert "engine noisy is refused" in caplog.text
+    assert least(found, fp32.embed_documents(MANY)) >= MIN_COSINE
+
+
+def test_the_choice_is_logged_with_its_ratios(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "es_semantic.embedding"):
+        one = embedder(engine="auto")
+        one.embed_documents(MANY[: BULK - 1])
+        assert not caplog.records
+        one.embed_documents(MANY)
+        one.embed_documents(MANY)
+    choices = [record.getMessage() for record in caplog.records if "the fastest" in record.getMessage()]
+    assert len(choices) == 1
+    assert "torch 1.00x torch" in choices[0]
+    assert "openvino" in choices[0]
+    assert not any(text in caplog.text for text in (MANY[0], PROBES[3]))
+
+
+def test_no_bfloat16_hardware_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    if hasattr(torch.cpu, "get_capabilities"):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with pytest.raises(ModelUnavailable, match="avx512_bf16") as caught:
+        embedder(engine="torch-bf16").embed_documents(MANY)
+    assert "auto" in caught.value.hint
+
+
+def test_the_fingerprint_does_not_depend_on_the_engine(prepared: Prepared, fp32: SentenceTransformerEmbedder) -> None:
+    assert prepared("auto").profile.fingerprint == fp32.profile.fingerprint
+
+
+# Several threads
+
+
+def test_a_query_is_answered_while_documents_are_embedded(prepared: Prepared) -> None:
+    one = prepared("openvino")
+    one.embed_queries(["warm"])
+    documents = threading.Thread(target=one.embed_documents, args=(["word " * 250] * 200,))
+    documents.start()
+    one.embed_queries(["a question"])
+    answered_first = documents.is_alive()
+    documents.join()
+    assert answered_first
+
+
+def test_many_threads_prepare_one_engine_and_get_their_own_vectors(fp32: SentenceTransformerEmbedder) -> None:
+    one = embedder(engine="openvino")
+    parts = [[f"thread {n} text {i}" for i in range(BULK)] for n in range(4)]
+    found: dict[int, Embeddings] = {}
+
+    def work(number: int) -> None:
+        found[number] = one.embed_documents(parts[number])
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(parts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(least(found[n], fp32.embed_documents(parts[n])) >= MIN_COSINE for n in range(len(parts)))
+
+
+def test_the_conversion_leaves_the_torch_model_as_it_was() -> None:
+    one = embedder(engine="torch")
+    before = one.embed_queries(MANY[:8]).vectors
+    convert(one._loaded())
+    assert np.array_equal(one.embed_queries(MANY[:8]).vectors, before)
+
+
+# In a process of its own
+
+PREPARE = """
+from es_semantic.config import SentenceTransformersModel
+from es_semantic.embedding import load_embedder
+embedder = load_embedder(SentenceTransformersModel(engine={engine!r}))
+embedder.embed_documents(["a text"] * 64)
+"""
+
+
+def _python(code: str, home: Path) -> subprocess.CompletedProcess[str]:
+    home.mkdir(exist_ok=True)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HOME": str(home)}
+    for name in ("CI", "TF_BUILD", "JENKINS_URL", "NNCF_CI", "NNCF_DEV"):
+        environment.pop(name, None)
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino-int8"])
+def test_nothing_is_printed_and_no_telemetry_file_is_made(engine: str, tmp_path: Path) -> None:
+    code = "import logging; logging.disable()\n" + PREPARE.format(engine=engine)
+    done = _python(code + "import sys; assert sys.modules['openvino_telemetry'] is None", tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    assert [file for file in tmp_path.rglob("*") if "intel" in str(file)] == []
+
+
+def test_nothing_is_sent_where_the_program_imported_openvino_before(tmp_path: Path) -> None:
+    # The sender starts a process per message: a send that is not stopped would appear here as a call.
+    spy = """
+import logging; logging.disable()
+import openvino, openvino.tools.ovc, openvino_telemetry
+from openvino_telemetry.backend.backend_ga4 import GA4Backend
+sent = []
+GA4Backend.send = lambda self, message: sent.append(message)
+"""
+    finish = "\nopenvino_telemetry.Telemetry().force_shutdown(1.0)\nprint(len(sent))\n"
+    control = "from openvino_telemetry import Telemetry\nTelemetry('a', '1', 'tid', 'ga4', False).start_session('a')"
+    assert _python(spy + control + finish, tmp_path / "a").stdout == "1\n"
+    assert _python(spy + control + PREPARE.format(engine="openvino") + finish, tmp_path / "b").stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("engine", "hidden", "command"),
+    [
+        ("openvino", "openvino", "pip install 'es-semantic[openvino]'"),
+        ("openvino-int8", "openvino", "pip install 'es-semantic[openvino-int8]'"),
+        ("openvino-int8", "nncf", "pip install 'es-semantic[openvino-int8]'"),
+    ],
+)
+def test_a_missing_library_is_named_with_the_command(engine: str, hidden: str, command: str, tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules[{hidden!r}] = None
+from es_semantic.errors import MissingExtra
+from es_semantic.config import SentenceTransformersModel
+from es_semantic.embedding import load_embedder
+embedder = load_embedder(SentenceTransformersModel(engine={engine!r}))
+embedder.embed_queries(["a query"])
+for count in (1, 64):
+    try:
+        embedder.embed_documents(["a text"] * count)
+    except MissingExtra as error:
+        print(error.what, error.hint)
+"""
+    done = _python(code, tmp_path)
+    assert done.stdout.count(command) == 2, done.stderr
+    assert done.stdout.count(f"needs {hidden},") == 2
+
+
+def test_auto_does_without_openvino(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['openvino'] = None\nimport logging; logging.basicConfig(level=20)\n"
+    done = _python(code + PREPARE.format(engine="auto"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "openvino is not tried" in done.stderr
+    assert "pip install 'es-semantic[openvino]'" in done.stderr
+
+
+def test_a_query_and_a_few_documents_load_no_engine(tmp_path: Path) -> None:
+    code = """
+import sys
+from es_semantic.embedding import load_embedder
+embedder = load_embedder()
+embedder.profile; embedder.embed_queries(["a"]); embedder.embed_documents(["a"] * 63)
+print({"openvino", "nncf"} & set(sys.modules))
+"""
+    assert _python(code, tmp_path).stdout == "set()\n"
