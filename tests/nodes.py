@@ -124,7 +124,7 @@ def make_index(client: Elasticsearch, unique: str) -> Iterator[MakeIndex]:
 
 
 def remove_everything(client: Elasticsearch, prefix: str) -> None:
-    """Remove data streams, indices, templates and pipelines whose names start with the prefix, and their checkpoints."""
+    """Remove data streams, indices, templates and pipelines with names that start so, and their checkpoints."""
     client.indices.put_settings(
         index=f"{prefix}*", settings={"index.blocks.read_only": None}, ignore_unavailable=True, allow_no_indices=True
     )

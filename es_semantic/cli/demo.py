@@ -36,7 +36,9 @@ def demo(ctx: typer.Context, as_json: Json = False) -> None:
     created = index.fill(client, documents)
     say(f"2. Plain index {index.INDEX}: {len(documents)} documents" + (f", {created} added" if created else ""))
     say(f"3. es-semantic attach {index.INDEX} --fields {','.join(index.FIELDS)}")
-    es_semantic.attach(client, index.INDEX, list(index.FIELDS))
+    change = es_semantic.attach(client, index.INDEX, list(index.FIELDS))
+    for note in change.notes:
+        say(f"   Note: {note}.")
     say(f"4. es-semantic sync {index.INDEX}")
     with sync_progress() as progress:
         report = es_semantic.sync(client, index.INDEX, progress=progress)

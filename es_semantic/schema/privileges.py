@@ -15,7 +15,7 @@ INDEX = ("view_index_metadata", "manage")
 
 
 def require_privileges(target: Target, *, also: Sequence[str] = ()) -> Steps[None]:
-    """Check what attach and detach need on the target, and on the indices ``also`` (Elastic docs, "Has privileges API").
+    """Check what attach and detach need on the target and the indices ``also`` (Elastic docs, "Has privileges API").
 
     A cluster without security answers that there is no such API; then everything is allowed.
 

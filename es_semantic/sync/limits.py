@@ -52,5 +52,5 @@ class FailureLimits:
     def _stop(self, what: str, last: str) -> None:
         raise TooManyFailures(
             f"stopped, because {what}; the last: {last}",
-            hint="See `es-semantic failures INDEX`; mend the cause; then `es-semantic failures INDEX --retry` and sync.",
+            hint="See `es-semantic failures INDEX`; mend the cause; `es-semantic failures INDEX --retry`, and sync.",
         )

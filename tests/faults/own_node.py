@@ -19,11 +19,15 @@ from es_semantic.cluster.node.paths import NodeHome
 from es_semantic.cluster.node.state import living_process, read_state
 from es_semantic.config import NodeSettings
 
-LARGEST_REQUEST = "1mb"
+SETTINGS = {
+    "http.max_content_length": "1mb",
+    # At every update Elasticsearch lifts the flood-stage block of indices for which there is room.
+    "cluster.info.update.interval": "1h",
+}
 
 
 class OwnNode:
-    """An open node of one home and port, started on entering; it takes requests of at most one megabyte."""
+    """An open node of one home and port, started on entering, with the ``SETTINGS`` above."""
 
     def __init__(self) -> None:
         # Not tmp_path: pytest closes it to other users, and a node started by root runs as another one.
@@ -52,7 +56,7 @@ class OwnNode:
     def start(self) -> None:
         """Start it, with what was in it before."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(configuration, "render_settings", _with_small_requests)
+            patch.setattr(configuration, "render_settings", _with_our_own)
             node.up(self._settings, home=self._home)
 
     def kill(self) -> None:
@@ -70,5 +74,5 @@ class OwnNode:
 _render_settings = configuration.render_settings
 
 
-def _with_small_requests(home: NodeHome, **more: Any) -> dict[str, Any]:
-    return {**_render_settings(home, **more), "http.max_content_length": LARGEST_REQUEST}
+def _with_our_own(home: NodeHome, **more: Any) -> dict[str, Any]:
+    return _render_settings(home, **more) | SETTINGS

@@ -1,6 +1,6 @@
 """Every write path, in random order, between the steps of a worker that is killed at random: the guarantee holds.
 
-At every checkpoint that a sync reports, each document last written at or below it is read, hashed and embedded again and
+At every checkpoint that a sync reports, each document last written at or below it is read, hashed, embedded again and
 compared; at the end all are, and what their owner wrote is compared with a plain Python model. Two seeds run always;
 ``ES_SEMANTIC_SEEDS=200 pytest tests/faults/test_interleavings.py`` (``make soak``) runs as many others.
 """
@@ -191,9 +191,9 @@ class World:
         for shard in range(SETTINGS["number_of_shards"]):  # type: ignore[call-overload]
             query = {"seq_no_primary_term": True, "_source": {"exclude_vectors": False}}
             for hit in scan(self.client, query, index=self.index, size=PAGE, preference=f"_shards:{shard}"):
-                if checkpoint is None or hit["_seq_no"] <= checkpoint[str(shard)]:
-                    if what := self.problem(hit["_id"], hit["_source"]):
-                        found[f"{hit['_id']} (shard {shard}, _seq_no {hit['_seq_no']})"] = what
+                below = checkpoint is None or hit["_seq_no"] <= checkpoint[str(shard)]
+                if below and (what := self.problem(hit["_id"], hit["_source"])):
+                    found[f"{hit['_id']} (shard {shard}, _seq_no {hit['_seq_no']})"] = what
         return found
 
     def problem(self, doc_id: str, source: dict[str, Any]) -> str:

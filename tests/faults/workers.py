@@ -49,7 +49,7 @@ def seeded() -> random.Random:
 
 
 class Counting(TinyEmbedder):
-    """Counts what it embeds, and calls ``meanwhile`` with the texts before it does; refuses texts with a certain word."""
+    """Counts what it embeds, calls ``meanwhile`` with the texts before it does, and refuses some texts."""
 
     def __init__(self, meanwhile: Callable[[Sequence[str]], None] = lambda _texts: None) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ def check(owner: Owner, *, dead: Mapping[str, str] | None = None, marked: bool =
     assert sorted(problems) == sorted(dead), problems
     assert not marked or all(what.startswith("failed by ") for what in problems.values()), problems
     letters = letters_of(owner.client, owner.index)
-    assert Counter(letter["id"] for letter in letters) == Counter(dead)
+    assert Counter(letter["id"] for letter in letters) == Counter(list(dead))
     for letter in letters:
         assert dead[letter["id"]] in letter["reason"]
     listed = es_semantic.failures(owner.client, owner.index).failures
@@ -176,18 +176,24 @@ class Follower:
         self.options = options
         self.errors: list[EsSemanticError] = []
         self.reports: list[SyncReport] = []
+        self.between: Callable[[], None] = lambda: None
+        """Called in the worker's thread after each pass that has read something."""
         self.raised: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower")
 
     def _follow(self) -> None:
-        events = Events(self.reports.append, lambda _index, error, _seconds: self.errors.append(error))
+        events = Events(self._heard, lambda _index, error, _seconds: self.errors.append(error))
         try:
             es_semantic.follow(
                 self.client, self.indices, model=self.model, events=events, stop=self._stop.is_set, **self.options
             )
         except BaseException as error:
             self.raised = error
+
+    def _heard(self, report: SyncReport) -> None:
+        self.reports.append(report)
+        self.between()
 
     def __enter__(self) -> Follower:
         self._thread.start()
@@ -287,6 +293,25 @@ class WorkerProcess:
         self.embedded += sum(int(line) for line in lines if line.isdigit())
         assert "Traceback" not in errors, errors
         return lines[-1] if lines else ""
+
+
+_COMMAND_LINE = """
+from es_semantic import api
+from es_semantic.cli import main
+from es_semantic.sync import once
+from tests.faults.workers import Counting
+
+once.FIRST_WAIT, once.LONGEST_WAIT = 0.01, 0.05
+api.settings_for, api.cached_embedder = lambda *_, **__: None, lambda *_: Counting()
+main()
+"""
+
+
+def command_line(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``es-semantic`` in a process of its own, with the tests' tiny model."""
+    environment = {**os.environ, "ES_SEMANTIC_URL": url}
+    command = [sys.executable, "-c", _COMMAND_LINE, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=180, env=environment)
 
 
 @contextmanager

@@ -205,6 +205,7 @@ def test_refused_sizes(given: object) -> None:
 
 
 def test_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ES_SEMANTIC_EMBEDDING_CACHE", raising=False)
     settings = EmbeddingCacheSettings()
     assert (settings.file.name, settings.file.parent.name) == ("embeddings.sqlite", "es-semantic")
     assert settings.max_bytes == 1 << 30

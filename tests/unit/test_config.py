@@ -25,6 +25,8 @@ from es_semantic.config import (
 from es_semantic.config.document import SECRET_KEYS
 from es_semantic.errors import ConfigError
 
+TOP = "connection, node, models, embedding_cache, semantic_fields"
+
 EXAMPLE = Path(__file__).parents[2] / "es-semantic.example.yml"
 FILE = "es-semantic.yml"
 
@@ -285,11 +287,11 @@ def test_malformed_references(value: str) -> None:
         ("node: {}\nconnection: {}\nnode: {}\n", ["3: node: is given twice; first on line 1"]),
         (
             "- a\n",
-            ["1: the file must be a mapping of keys to values; allowed: connection, node, models, embedding_cache, semantic_fields"],
+            [f"1: the file must be a mapping of keys to values; allowed: {TOP}"],
         ),
         (
             "text",
-            ["1: the file must be a mapping of keys to values; allowed: connection, node, models, embedding_cache, semantic_fields"],
+            [f"1: the file must be a mapping of keys to values; allowed: {TOP}"],
         ),
         ("node:\n  port: [1\nmodels: {}\n", ["3: not valid YAML: expected ',' or ']', but got ':'"]),
         ("node:\n\tport: 1\n", ["2: not valid YAML: found character '\\t' that cannot start any token"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +26,7 @@ def test_what_is_added_is_in_it_and_nothing_else(added: list[tuple[int, int]]) -
     assert members(intervals) == naive(added)
     assert {number for number in range(-2, 70) if number in intervals} == naive(added)
     listed = list(intervals)
-    assert all(last + 1 < first for (_, last), (first, _) in zip(listed, listed[1:], strict=False))
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(listed))
     assert len(intervals) == len(listed)
 
 
