@@ -59,7 +59,7 @@ def reason_of(body: Any) -> tuple[str, str]:
 def _refused(error: ApiError, request: str) -> ClusterError:
     status = error.meta.status
     kind, _ = reason_of(error.body)
-    if not kind and "x-elastic-product" not in error.meta.headers and status not in (401, 403, 429, 502, 503, 504):
+    if not kind and "x-elastic-product" not in error.meta.headers and status not in (401, 403, 413, 429, 502, 503, 504):
         return _not_elasticsearch(request)
     return failure(status, error.body, request)
 

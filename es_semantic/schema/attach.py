@@ -56,20 +56,18 @@ def attach_steps(
     version = yield from server_version()
     target = yield from _target(index, template=template)
     bindings = _known_bindings(target) or _templates_bindings(target)
-    bound = bindings.fields.get(name)
     checks.require_writable(target)
     checks.require_text_fields(target, fields, name=name)
     control = () if (yield from control_exists()) else (create_request(),)
     yield from require_privileges(target, also=(CONCRETE_INDEX,) if control else ())
     stored, in_force = yield from _pipelines(target)
     owners = owner.owner_final_pipeline(target, in_force)
+    bound = bindings.fields.get(name)
     model = yield Compute(load_profile)
-    choice = Choice(None)
     if bound is not None:
         require_same_binding(bound, fields, model, target=target, name=name)
         require_same_chunks(bound, mode, target=target, name=name)
-    else:
-        choice = yield from choose_chunks(target, name, fields, mode, model, load_tokenizer)
+    choice = Choice(None) if bound else (yield from choose_chunks(target, name, fields, mode, model, load_tokenizer))
     options = index_options(model.dims, version)
     binding = bound or _new_binding(target, name, fields, model, options, choice.chunking)
     wanted = bindings.model_copy(update={"owner_final_pipeline": owners}).with_field(name, binding)
@@ -77,11 +75,7 @@ def attach_steps(
         checks.require_place(target, field, {field: body})
     requests = [] if _is_done(target, wanted, in_force) else plan.attach_requests(target, wanted)
     if requests:
-        owner.require_own_pipeline(target, stored)
-        yield from preflight.require_unused(target, name)
-        yield from preflight.require_alone(target, wanted, stored)
-        yield from preflight.require_scripts(target, wanted)
-        yield from preflight.require_template(target, wanted)
+        yield from _require_possible(target, name, wanted, stored)
     if not dry_run:
         if control:
             yield from require_control()
@@ -119,6 +113,15 @@ def detach_steps(
             yield from optional(request, missing=(400, 404) if request.method == "DELETE" else ())
     notes = _notes(target)
     return Change(target.name, target.kind, name, binding, tuple(requests), changed=True, notes=notes)
+
+
+def _require_possible(target: Target, name: str, wanted: Bindings, stored: Mapping[str, Any] | None) -> Steps[None]:
+    """Refuse what Elasticsearch would take, and the owner would regret; ``stored`` is the target's own pipeline."""
+    owner.require_own_pipeline(target, stored)
+    yield from preflight.require_unused(target, name)
+    yield from preflight.require_alone(target, wanted, stored)
+    yield from preflight.require_scripts(target, wanted)
+    yield from preflight.require_template(target, wanted)
 
 
 def _target(index: str, *, template: bool) -> Steps[Target]:
