@@ -71,9 +71,15 @@ def print_report(report: SyncReport) -> None:
     """Print what a sync has done."""
     for note in report.notes:
         say(note)
-    if not report.read:
+    if report.read:
+        _print_counts(report)
+    else:
         out.print(f"{report.index}: nothing was written since the last sync", soft_wrap=True)
-        return
+    if report.dead_letters:
+        say(f"Documents that could not be embedded, {report.dead_letters} in all: es-semantic failures {report.index}")
+
+
+def _print_counts(report: SyncReport) -> None:
     speed = rate(report)
     out.print(
         f"{report.index}: {report.embedded} embedded, {report.unchanged} already true, {report.empty} without text, "
@@ -90,5 +96,3 @@ def print_report(report: SyncReport) -> None:
         say(f"failed: {failure.index}/{failure.id}: {failure.reason}")
     if report.failed > len(report.failures):
         say(f"... and {report.failed - len(report.failures)} more.")
-    if report.failed:
-        say(f"All of them: es-semantic failures {report.index}")

@@ -34,6 +34,7 @@ def one_sync(worker: Worker, *, initial_load: bool = False) -> Steps[SyncReport]
             yield from _restore_if_possible(worker)
             raise error
         yield from give_back(list(worker.target.indices))
+    report.dead_letters = len(worker.writer.letters)
     if report.embedded or report.empty or report.failed:
         yield from refresh(worker.target)
     return report

@@ -26,7 +26,8 @@ class SyncReport:
     them were true already; ``embedded`` got new vectors; ``empty`` have no text; ``failed`` are dead letters, of which
     ``failures`` names the first 20; ``superseded`` were written or deleted by somebody else meanwhile, so a later sync
     will see them; ``over_long`` are longer than the model's window, so that their vector stands for their beginning
-    only. ``seconds`` is wall time.
+    only. ``dead_letters`` are in the control index at the end, those of earlier syncs and other partitions included.
+    ``seconds`` is wall time.
 
     ``checkpoint`` is, for every index and shard, a sequence number: every document of this partition that was last
     written at or below it has vectors of its current text, or no text, or a dead letter. -1 where nothing was read.
@@ -45,6 +46,7 @@ class SyncReport:
     failed: int = 0
     superseded: int = 0
     over_long: int = 0
+    dead_letters: int = 0
     seconds: float = 0.0
     failures: list[Failure] = dataclasses.field(default_factory=list)
     checkpoint: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)

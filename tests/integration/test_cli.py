@@ -84,7 +84,7 @@ def test_from_plain_index_to_answers_and_back(cli: Cli, client: Elasticsearch, i
     assert (synced.json["embedded"], synced.json["empty"], synced.json["failed"]) == (3, 1, 0)
 
     state = cli("status", index, "--json").json
-    assert list(state) == ["index", "field", "model", "dims", "total", "ready", "pending", "failed", "empty"]
+    assert list(state) == ["index", "field", "model", "dims", "total", "ready", "pending", "failed", "empty", "unread"]
     assert (state["total"], state["ready"], state["pending"], state["failed"], state["empty"]) == (4, 3, 0, 0, 1)
 
     found = cli("search", index, "a feline animal", "--json", "--size", "2").json
@@ -222,7 +222,9 @@ def test_dead_letters_are_exit_code_3(cli: Cli, client: Elasticsearch, make_inde
     assert "failed to parse field [count]" in failure["reason"]
     state = cli("status", name, "--json").json
     assert (state["ready"], state["pending"], state["failed"]) == (1, 1, 0)
-    assert f"failed: {name}/2: document_parsing_exception" in cli("sync", name).err
+    assert f"could not be embedded, 1 in all: es-semantic failures {name}" in cli("sync", name).err
+    ran = cli("failures", name)
+    assert (ran.code, "failed to parse field [count]" in ran.out) == (0, True)
 
 
 def test_a_document_nested_as_deep_as_elasticsearch_takes_it(

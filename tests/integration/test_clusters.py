@@ -16,6 +16,7 @@ from es_semantic.cluster.node.health import free_port
 from es_semantic.cluster.steps import run
 from es_semantic.config import ConnectionSettings
 from es_semantic.errors import ConfigError, Forbidden, NotElasticsearch, Unreachable, UnsupportedVersion
+from es_semantic.schema.roles import worker_role
 from tests.embedder import TinyEmbedder
 from tests.nodes import SecuredNode
 
@@ -93,12 +94,10 @@ def test_wrong_credentials(secured_node: SecuredNode) -> None:
 
 @pytest.fixture
 def little(superuser: Elasticsearch, secured_node: SecuredNode, unique: str) -> Iterator[Elasticsearch]:
-    """A key with what sync and search need on one index, and no cluster privilege."""
+    """A worker's key: what sync and search need on one index, and no cluster privilege."""
     superuser.indices.create(index=unique, mappings={"properties": {"title": {"type": "text"}}})
     superuser.index(index=unique, id="1", document={"title": "red apple"}, refresh=True)
-    privileges = ["read", "index", "view_index_metadata", "monitor", "maintenance"]
-    role = {"cluster": [], "indices": [{"names": [unique], "privileges": privileges}]}
-    key = superuser.security.create_api_key(name=unique, role_descriptors={"worker": role})
+    key = superuser.security.create_api_key(name=unique, role_descriptors={"worker": worker_role([unique])})
     settings = ConnectionSettings.model_validate({"url": secured_node.url, "api_key": key["encoded"]})
     with connect(settings) as client:
         yield client

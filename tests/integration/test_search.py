@@ -277,4 +277,6 @@ def test_a_small_result_window(client: Elasticsearch, index: str, embedder: Tiny
     client.indices.put_settings(index=index, settings={"index.max_result_window": 50})
     with pytest.raises(RequestFailed, match=r"raise index\.max_result_window"):
         es_semantic.search(client, index, "red", model=embedder)
+    script = {"source": "ctx._source.title = 'anew'"}
+    client.update_by_query(index=index, script=script, scroll_size=50, refresh=True)
     assert es_semantic.sync(client, index, model=embedder).read == ROWS
