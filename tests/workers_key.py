@@ -58,8 +58,13 @@ def keys(superuser: Elasticsearch) -> Keys:
     return Keys(superuser)
 
 
-@pytest.fixture
-def only_workers(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the test asks of es-semantic but attach and detach, is asked with a worker's key."""
+def exchange(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask whatever is asked of es-semantic but attach and detach with a worker's key."""
     for name in ByWorkers:
         monkeypatch.setattr(es_semantic, name, keys.with_key(getattr(es_semantic, name)))
+
+
+@pytest.fixture
+def only_workers(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """See :func:`exchange`; ``monkeypatch.undo()`` gives a test its own client back."""
+    exchange(keys, monkeypatch)

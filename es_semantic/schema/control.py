@@ -37,12 +37,14 @@ def require_control() -> Steps[None]:
 
     Raises:
         Forbidden: it is missing, and these credentials may not create it.
-        RequestFailed: it is missing and cannot be created, for instance because another index has its alias's name.
-        ControlDamaged: it is there, but has lost its alias.
+        RequestFailed: it is missing and cannot be created.
+        ControlDamaged: it is there, but has lost its alias; or another index has its alias's name.
     """
     try:
         yield create_request()
     except RequestFailed as error:
+        if error.error_type == "invalid_alias_name_exception":
+            raise replaced("an index of that name is there") from error
         if error.error_type != "resource_already_exists_exception":
             raise
         if not (yield from control_exists()):

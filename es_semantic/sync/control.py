@@ -10,7 +10,7 @@ import orjson
 
 from es_semantic.cluster.failures import failure, reason_of
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
-from es_semantic.errors import Forbidden, RequestFailed
+from es_semantic.errors import ClusterError, Forbidden, IndexUnavailable, RequestFailed
 from es_semantic.schema.control import CONTROL_INDEX, replaced, require_control
 from es_semantic.sync import bulk
 from es_semantic.sync.checkpoints import (
@@ -174,13 +174,23 @@ def write_control(items: Sequence[bulk.Item]) -> Steps[list[bulk.Outcome]]:
         if outcome.error_type in ("index_not_found_exception", "strict_dynamic_mapping_exception"):
             raise replaced(outcome.reason)
         if not outcome.ok and not outcome.superseded:
-            raise (Forbidden if outcome.error_type == "security_exception" else RequestFailed)(
-                f"{CONTROL_INDEX!r} cannot be written: {outcome.reason}",
-                status=outcome.status,
-                error_type=outcome.error_type,
-                hint="Checkpoints and dead letters are kept there. See `es-semantic roles worker` for the privileges.",
-            )
+            raise _refused(outcome)
     return outcomes
+
+
+def _refused(outcome: bulk.Outcome) -> ClusterError:
+    category: type[ClusterError]
+    category, hint = RequestFailed, "See GET /_cluster/health."
+    if outcome.error_type == "security_exception":
+        category, hint = Forbidden, "See `es-semantic roles worker` for the privileges that a worker needs."
+    elif outcome.blocked:
+        category, hint = IndexUnavailable, "Lift the block and sync again."
+    return category(
+        f"{CONTROL_INDEX!r} cannot be written: {outcome.reason}",
+        status=outcome.status,
+        error_type=outcome.error_type,
+        hint=f"Checkpoints and dead letters are kept there. {hint}",
+    )
 
 
 def _by_index(shards: Iterable[Shard]) -> dict[str, list[Shard]]:

@@ -1,6 +1,6 @@
 """A worker has no cluster privilege, and on its indices only what ``es-semantic roles worker`` prints.
 
-All tests of ``test_sync.py`` run here once more: there with an open node, here on a secured one with such a key.
+``test_suite_by_workers.py`` runs the tests of syncing with such a key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from es_semantic.schema.roles import CONTROL, WORKER, worker_role
 from es_semantic.sync.follow import Events
 from es_semantic.sync.report import SyncReport
 from tests.embedder import TinyEmbedder
-from tests.integration import test_sync
 from tests.integration.test_sync import index
 from tests.integration.test_write_paths import FIELDS as WRITE_FIELDS
 from tests.integration.test_write_paths import FIRST_WRITES, NEW, OLD, OVERWRITES
@@ -40,8 +39,6 @@ TEXT = {"type": "text"}
 FIELDS = ["title"]
 
 pytestmark = pytest.mark.usefixtures("only_workers")
-
-globals().update({name: test for name, test in vars(test_sync).items() if name.startswith("test_")})
 
 
 @pytest.fixture(scope="session")
