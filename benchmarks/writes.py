@@ -79,7 +79,7 @@ def prepare(node: Node, index: str, passages: Sequence[str], vectors: Vectors) -
         raise SystemExit(f"{len(documents)} documents were read, not {len(passages)} without vectors")
     version = run(node.client, server_version())
     base64 = version is not None and version >= BASE64_VECTORS_SINCE
-    writer = Writer(Updates(DEFAULT_FIELD_NAME, binding), base64, one_index=True, observer=SILENT)
+    writer = Writer(Updates(DEFAULT_FIELD_NAME, binding), base64, observer=SILENT)
     windows = [
         Window([Work(shard, document) for document in part], embedded=_embedded(part, vectors))
         for part in (documents[at : at + WINDOW] for at in range(0, len(documents), WINDOW))

@@ -13,7 +13,7 @@ from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config, ModelSettings, SentenceTransformersModel
 from es_semantic.embedding import Embedder, Fingerprint
 from es_semantic.embedding.cached import caching
-from es_semantic.embedding.choose import cached_embedder, settings_for
+from es_semantic.embedding.choose import cached_embedder, embedder_for
 from es_semantic.embedding.chunking import tokenizer_of
 from es_semantic.errors import UsageError
 from es_semantic.retrieval.query import DEFAULT_SIZE, Filters
@@ -262,6 +262,6 @@ def _embedder_for(model: Model, config: Config | None) -> Callable[[Fingerprint,
         if model is not None:
             return _loaded(model)
         configured = config.models.values() if config else ()
-        return cached_embedder(settings_for(fingerprint, configured, index=index))
+        return embedder_for(fingerprint, configured, index=index)
 
     return choose

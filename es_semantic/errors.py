@@ -13,7 +13,7 @@
     │   ├── Forbidden          a privilege is missing (401, 403)
     │   ├── IndexUnavailable   no such index, or it is closed or read-only
     │   └── RequestFailed      any other refusal, with Elasticsearch's own reason
-    ├── ControlDamaged         the control index holds something that es-semantic did not write
+    ├── ControlDamaged         what es-semantic keeps in the cluster was edited by somebody else
     ├── TooManyFailures        a sync stopped because too many documents fail (exit 4)
     ├── NodeError              the local node could not be fetched, started or stopped
     ├── SchemaError            this index cannot take this semantic field; nothing was changed
@@ -99,7 +99,7 @@ class RequestFailed(ClusterError):
 
 
 class ControlDamaged(EsSemanticError):
-    """A document of the control index was edited, so that it cannot be trusted."""
+    """A document of the control index, or the setting that remembers held-back ones, was edited: it is not trusted."""
 
 
 class TooManyFailures(EsSemanticError):

@@ -29,6 +29,7 @@ def failures(
     rows = [[letter.index, letter.id, letter.at, letter.reason] for letter in found.failures]
     out.print(table("index", "id", "since (UTC)", "reason", rows=rows))
     if retry:
-        say(f"{found.queued} of {len(found.failures)} queued again. Next: es-semantic sync {index}")
+        say(f"{found.queued} of {len(found.failures)} queued again.")
+        say(f"Next: es-semantic sync {index}" if found.queued else "Mend these documents first; then run sync.")
     else:
         say(f"When the cause is mended: es-semantic failures {index} --retry, then es-semantic sync {index}")

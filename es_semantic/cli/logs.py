@@ -10,7 +10,7 @@ from typing import Any
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.orjson import OrjsonFormatter
 
-from es_semantic.sync.masking import masked
+from es_semantic.masking import masked
 
 PLAIN = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

@@ -38,19 +38,20 @@ def sync(
     port: Port = DEFAULT_PORT,
     as_json: Json = False,
 ) -> None:
-    """Embed every document that lacks a true vector. Exit code 3: done, but some documents could not be embedded."""
+    """Embed every document that lacks a true vector. Exit code 3: done, but some could not be embedded."""
     if following:
         if initial_load or as_json:
             raise UsageError("--follow goes with neither --initial-load nor --json", hint="Its log is JSON in a pipe.")
         follow(ctx.obj, indices, name, partition=partition, port=port)
         return
-    reports = [_sync_one(ctx.obj, index, name, partition, initial_load) for index in indices]
+    reports = []
+    for index in indices:
+        reports.append(_sync_one(ctx.obj, index, name, partition, initial_load))
+        if not as_json:
+            print_report(reports[-1])
     if as_json:
         print_json(reports[0] if len(reports) == 1 else reports)
-    else:
-        for report in reports:
-            print_report(report)
-    if any(report.failed for report in reports):
+    if any(report.dead_letters for report in reports):
         raise typer.Exit(DEAD_LETTERS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from elastic_transport import ConnectionError as TransportConnectionError
@@ -16,6 +17,10 @@ from es_semantic.errors import (
     RequestFailed,
     Unreachable,
 )
+from es_semantic.masking import masked, masked_reason
+
+_WRITES = re.compile(r"/_(?:bulk|create|doc|update|update_by_query|reindex)\b")
+"""Paths of requests that Elasticsearch may refuse because of a document."""
 
 _BLOCKED = "cluster_block_exception"
 _UNAVAILABLE = {"index_not_found_exception", "index_closed_exception", "no_shard_available_action_exception"}
@@ -35,7 +40,7 @@ def translate(error: ApiError | TransportError | UnsupportedProductError, reques
 
 def failure(status: int, body: Any, request: str) -> ClusterError:
     """Return our exception for an error body of Elasticsearch: of a request, or of one search of an ``_msearch``."""
-    kind, reason = reason_of(body)
+    kind, reason = (document_reason_of if _WRITES.search(request) else reason_of)(body)
     said = f"{request}: {reason or kind or 'no reason given'} (HTTP {status})"
     category, hint = _category(status, kind, reason)
     return category(said, status=status, error_type=kind, hint=hint)
@@ -54,6 +59,12 @@ def reason_of(body: Any) -> tuple[str, str]:
             reason = f"{reason}: {cause['reason']}"
         cause = cause.get("caused_by")
     return kind, reason
+
+
+def document_reason_of(body: Any) -> tuple[str, str]:
+    """Return :func:`reason_of` the refusal of a document, without what Elasticsearch quotes of the document."""
+    kind, reason = reason_of(body)
+    return kind, masked_reason(f"{kind}: {reason}").removeprefix(f"{kind}: ") if kind else masked(reason)
 
 
 def _refused(error: ApiError, request: str) -> ClusterError:

@@ -11,8 +11,8 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
 from elastic_transport import ApiResponse, TransportError
@@ -22,9 +22,14 @@ from es_semantic.cluster.failures import translate
 from es_semantic.errors import ClusterError, RequestFailed
 
 T = TypeVar("T")
+Client = TypeVar("Client", Elasticsearch, AsyncElasticsearch)
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+
+Resend = Literal["as set", "unanswered", "never"]
+"""``as set``: as the client is set up, by default at once and three times, also where the cluster says that it has too
+much to do. ``unanswered``: only where a connection failed, so that another node may answer. ``never``: not at all."""
 
 MAX_SPAWNED = 8
 """Procedures that one procedure may have running beside it; further ones wait for a thread."""
@@ -36,6 +41,7 @@ class Request:
 
     ``body`` is a JSON object, or a list of already encoded lines for the newline-delimited APIs (``_bulk``,
     ``_msearch``). ``about`` names in errors what the path does not tell, such as the index of a ``_msearch``.
+    ``resend`` says when the client may send it again by itself.
     """
 
     method: str
@@ -43,6 +49,7 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | list[bytes] | None = None
     about: str = ""
+    resend: Resend = "as set"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -106,6 +113,39 @@ def optional(request: Request, *, missing: tuple[int, ...] = (404,)) -> Steps[An
         if error.status in missing:
             return None
         raise
+
+
+def refused_once(steps: Steps[T]) -> Steps[T]:
+    """Run a procedure that is tried again as a whole: what it asks for is not resent where the cluster refuses it.
+
+    Whoever tries again waits in between; the client would not. Requests for which a connection failed are resent as the
+    client is set up, and what a request says of itself holds.
+    """
+    outcome: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            step = steps.send(outcome) if error is None else steps.throw(error)
+            outcome, error = None, None
+            try:
+                outcome = yield _refused_once(step)
+            except GeneratorExit:
+                raise
+            except BaseException as raised:
+                error = raised
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+
+
+def _refused_once(step: Step) -> Step:
+    match step:
+        case Request(resend="as set"):
+            return replace(step, resend="unanswered")
+        case Spawn():
+            return Spawn(refused_once(step.steps))
+    return step
 
 
 def run(client: Elasticsearch, steps: Steps[T]) -> T:
@@ -175,8 +215,9 @@ def _perform(client: Elasticsearch, step: Step, threads: _Threads) -> Any:
             return threads.spawn(step.steps)
         case Join():
             return cast("Future[Any]", step.handle).result()
+    sender = _sender(client, step.resend)
     return _body(
-        client.perform_request(step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body)
+        sender.perform_request(step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body)
     )
 
 
@@ -194,11 +235,23 @@ async def _perform_async(client: AsyncElasticsearch, step: Step, tasks: set[asyn
             spawned = cast("asyncio.Task[Any]", step.handle)
             tasks.discard(spawned)
             return await spawned
+    sender = _sender(client, step.resend)
     return _body(
-        await client.perform_request(
+        await sender.perform_request(
             step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body
         )
     )
+
+
+def _sender(client: Client, resend: Resend) -> Client:
+    """The client, or one that shares its connections and obeys the request."""
+    match resend:
+        case "as set":
+            return client
+        case "unanswered":
+            return client.options(retry_on_status=())
+        case "never":
+            return client.options(retry_on_status=(), max_retries=0)
 
 
 def _body(response: ApiResponse[Any]) -> Any:

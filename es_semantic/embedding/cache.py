@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class VectorCache:
         self.path = path
         self.max_bytes = max_bytes
         self._connection: sqlite3.Connection | None = None
+        self._closing: weakref.finalize[[sqlite3.Connection], VectorCache] | None = None
         self._inode: int | None = None
         self._rests_until = 0.0
         self._warned: set[str] = set()
@@ -80,7 +82,7 @@ class VectorCache:
             self._use(lambda connection: _write(connection, vectors, self.max_bytes), None)
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Close the file; the next use opens it again. Done by itself when nobody holds this cache any more."""
         with self._turn:
             self._close()
 
@@ -103,6 +105,7 @@ class VectorCache:
             # Of the file as it is before anybody finds fault with it: only that one may be removed.
             self._inode = _inode(self.path)
             self._connection = connect(self.path)
+            self._closing = weakref.finalize(self, _close_quietly, self._connection)
             self._inode = _inode(self.path)
         return self._connection
 
@@ -132,12 +135,31 @@ class VectorCache:
         log.log(level, message)
 
     def _close(self) -> None:
-        if self._connection is not None:
-            try:
-                self._connection.close()
-            except sqlite3.Error:
-                log.debug("the embedding cache %s could not be closed", self.path)
-        self._connection = None
+        if self._closing is not None:
+            self._closing()
+        self._connection = self._closing = None
+
+
+_open: weakref.WeakValueDictionary[tuple[int, Path, int], VectorCache] = weakref.WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def open_cache(path: Path, max_bytes: int) -> VectorCache:
+    """Return the process's cache of that file and cap; the file is closed when its last user is gone."""
+    # A child process must not use a connection of its parent (sqlite.org/howtocorrupt.html).
+    key = (os.getpid(), path.absolute(), max_bytes)
+    with _opening:
+        found = _open.get(key)
+        if found is None:
+            found = _open[key] = VectorCache(path, max_bytes)
+        return found
+
+
+def _close_quietly(connection: sqlite3.Connection) -> None:
+    try:
+        connection.close()
+    except sqlite3.Error as error:
+        log.debug("the embedding cache could not be closed: %s", _first_line(error))
 
 
 def _read(connection: sqlite3.Connection, keys: Sequence[bytes], dims: int) -> dict[bytes, CachedVector]:

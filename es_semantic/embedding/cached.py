@@ -12,14 +12,14 @@ import orjson
 
 from es_semantic.config.settings import EmbeddingCacheSettings
 from es_semantic.embedding.batching import checked
-from es_semantic.embedding.cache import CachedVector, VectorCache
+from es_semantic.embedding.cache import CachedVector, VectorCache, open_cache
 from es_semantic.embedding.fingerprint import PROBE_TEXT
 from es_semantic.embedding.protocol import Embedder, Embeddings, ModelProfile
 
 
 def caching(embedder: Embedder, settings: EmbeddingCacheSettings) -> CachingEmbedder:
     """Return the embedder behind the configured cache; with the cache off, duplicates still are embedded once."""
-    return CachingEmbedder(embedder, VectorCache(settings.file, settings.max_bytes))
+    return CachingEmbedder(embedder, open_cache(settings.file, settings.max_bytes))
 
 
 class CachingEmbedder:

@@ -45,13 +45,34 @@ def settings_for(fingerprint: Fingerprint, configured: Iterable[ModelSettings], 
     )
 
 
-@lru_cache(maxsize=4)
-def cached_embedder(settings: ModelSettings) -> Embedder:
-    """Load the model once per process; raises as :func:`load_embedder`.
+def embedder_for(fingerprint: Fingerprint, configured: Iterable[ModelSettings], *, index: str) -> Embedder:
+    """Return an embedder for an index that is bound to a fingerprint, loaded once per process.
 
-    Two threads that ask for the same model before it is loaded both load it; the second copy lives as long as its user.
+    Raises:
+        MissingExtra: the model's library is not installed.
+        ModelUnavailable: as :func:`settings_for`, or the model cannot be loaded.
     """
-    return load_embedder(settings)
+    return cached_embedder(settings_for(fingerprint, configured, index=index))
+
+
+@lru_cache(maxsize=8)
+def cached_embedder(settings: ModelSettings) -> Embedder:
+    """Load the model once per process, also where several settings differ in the prompts alone.
+
+    A fingerprint spells out the prompts which a model declares and its settings leave open. Raises as
+    :func:`load_embedder`. Two threads that ask for the same model before it is loaded both load it; the second copy
+    lives as long as its user.
+    """
+    if not isinstance(settings, SentenceTransformersModel):
+        return load_embedder(settings)
+    undecided = settings.model_copy(update={"document_prompt": None, "query_prompt": None})
+    if settings == undecided:
+        return load_embedder(settings)
+    from es_semantic.embedding.sentence_transformers import SentenceTransformerEmbedder
+
+    loaded = cached_embedder(undecided)
+    assert isinstance(loaded, SentenceTransformerEmbedder)
+    return loaded.with_prompts(settings.document_prompt, settings.query_prompt)
 
 
 def _serves(settings: ModelSettings, fingerprint: Fingerprint) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 from es_semantic.config import DEFAULT_MODEL, SentenceTransformersModel
 from es_semantic.embedding.batching import embed_in_batches, plan_batches
 from es_semantic.embedding.chunking import TokenCounter, document_tokenizer
-from es_semantic.embedding.engines import BulkEngine, LoadedModel
+from es_semantic.embedding.engines import BulkEngine, LoadedModel, require_libraries
 from es_semantic.embedding.fingerprint import Fingerprint, probe_of
 from es_semantic.embedding.probe import probe_vector
 from es_semantic.embedding.protocol import Embeddings, ModelProfile, Similarity, Vectors
@@ -57,19 +57,31 @@ class SentenceTransformerEmbedder:
         """Load the model.
 
         Raises:
-            MissingExtra: the library is not installed.
+            MissingExtra: the library, or that of the configured engine, is not installed.
             ModelUnavailable: no such model, no safetensors weights, or it needs code that is not trusted.
         """
-        self._settings = settings
-        self._model = _load(settings)
+        # Before the model: loading takes seconds.
+        require_libraries(settings.engine)
         # Counting and encoding set different truncation on the one tokenizer they share.
-        self._turn = threading.Lock()
-        prompts: dict[str, str] = dict(self._model.prompts or {})
-        declared = next((prompts[name] for name in DOCUMENT_PROMPTS if prompts.get(name)), "")
-        self._prompts: dict[Task, str] = {
-            "document": declared if settings.document_prompt is None else settings.document_prompt,
-            "query": prompts.get("query", "") if settings.query_prompt is None else settings.query_prompt,
-        }
+        self._use(settings, _load(settings), threading.Lock())
+
+    def with_prompts(self, document: str | None, query: str | None) -> SentenceTransformerEmbedder:
+        """Return an embedder of the same loaded model with these prompts (None: those that the model declares).
+
+        It is this one where it has them already; another one prepares an engine of its own.
+        """
+        settings = self._settings.model_copy(update={"document_prompt": document, "query_prompt": query})
+        if _prompts(self._model, settings) == self._prompts:
+            return self
+        other = object.__new__(SentenceTransformerEmbedder)
+        other._use(settings, self._model, self._turn)
+        return other
+
+    def _use(self, settings: SentenceTransformersModel, model: Any, turn: threading.Lock) -> None:
+        self._settings = settings
+        self._model = model
+        self._turn = turn
+        self._prompts = _prompts(model, settings)
         self._bulk = BulkEngine(settings.engine, self._loaded())
 
     @cached_property
@@ -175,6 +187,15 @@ class SentenceTransformerEmbedder:
     @cached_property
     def _dims(self) -> int | None:
         return cast("int | None", self._model.get_embedding_dimension())
+
+
+def _prompts(model: Any, settings: SentenceTransformersModel) -> dict[Task, str]:
+    own: dict[str, str] = dict(model.prompts or {})
+    declared = next((own[name] for name in DOCUMENT_PROMPTS if own.get(name)), "")
+    return {
+        "document": declared if settings.document_prompt is None else settings.document_prompt,
+        "query": own.get("query", "") if settings.query_prompt is None else settings.query_prompt,
+    }
 
 
 def _load(settings: SentenceTransformersModel) -> Any:

@@ -1,7 +1,11 @@
 """The binding: what a semantic field is, kept in the mapping's ``_meta.es_semantic``.
 
 The cluster is the one source of truth: whoever can read the mapping knows the source fields, the model and its
-fingerprint. It holds no URL and no key, and nothing in it can make a reader run code or call a host.
+fingerprint. It holds no URL and no key, and nothing in it can make a reader run code or send texts or keys to another
+machine. It does hold the model's name: a SentenceTransformers model that the reader has not configured is loaded by
+that name, from a folder or the local cache, else from the model hub. So whoever can write the mapping chooses what such
+a reader downloads. It is weights, never code, and nothing where ``HF_HUB_OFFLINE=1`` is set or the caller brings the
+model.
 """
 
 from __future__ import annotations

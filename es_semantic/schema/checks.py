@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from es_semantic.errors import IndexUnavailable, SchemaError, UsageError
-from es_semantic.schema.target import Target, blocks_of
+from es_semantic.schema.target import Gives, Target
 
 TEXT_TYPES = frozenset({"text", "match_only_text", "annotated_text", "search_as_you_type"})
 STATE = ("vector", "chunks", "status", "hash", "model", "queued_at", "embedded_at", "error")
@@ -35,7 +35,7 @@ def require_writable(target: Target) -> None:
     Raises:
         IndexUnavailable: with the blocks named.
     """
-    blocks = blocks_of(target)
+    blocks = Gives(target.mapping, target.settings).blocks
     if blocks:
         raise IndexUnavailable(
             f"{target.kind} {target.name!r} is read-only: {', '.join(blocks)}", hint="Lift the block and try again."

@@ -18,6 +18,10 @@ CONTROL_INDEX = "es-semantic-control"
 CONCRETE_INDEX = f"{CONTROL_INDEX}-1"
 
 
+Version = tuple[int, int]
+"""Sequence number and primary term of one of its documents."""
+
+
 def create_request() -> Request:
     """Return the request that creates the control index."""
     body = {**orjson.loads(resource("mappings/control.json").read_bytes()), "aliases": {CONTROL_INDEX: {}}}

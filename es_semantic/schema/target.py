@@ -31,6 +31,12 @@ class Gives:
         name = self.settings.get("index.final_pipeline", "_none")
         return None if name == "_none" else str(name)
 
+    @property
+    def blocks(self) -> list[str]:
+        """The blocks that forbid changes, such as ``index.blocks.read_only``."""
+        keys = [f"index.blocks.{block}" for block in BLOCKS]
+        return [key for key in keys if str(self.settings.get(key, "false")) == "true"]
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -157,12 +163,6 @@ def require_one_name(name: str) -> None:
     """
     if not name.strip() or any(character in name for character in "*?,") or name == "_all" or name[0] in "-<":
         raise UsageError(f"{name!r} is not the name of one index", hint="Name one index, alias or data stream.")
-
-
-def blocks_of(target: Target) -> list[str]:
-    """Return the blocks that forbid changes, such as ``index.blocks.read_only``."""
-    keys = [f"index.blocks.{block}" for block in BLOCKS]
-    return [key for key in keys if str(target.settings.get(key, "false")) == "true"]
 
 
 def _data_stream(name: str, backing: str | list[str]) -> Steps[Target]:

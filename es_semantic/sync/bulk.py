@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from es_semantic.cluster.failures import reason_of
+from es_semantic.cluster.failures import document_reason_of
 from es_semantic.cluster.steps import Pause, Request, Steps
 from es_semantic.errors import ClusterError, RequestFailed
 from es_semantic.sync.observer import SILENT, Observer
@@ -34,7 +35,10 @@ Item = list[bytes]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one item: HTTP ``status``, ``error`` (type and reason) where it failed, else its new version."""
+    """What became of one item: HTTP ``status``, the error's type and reason where it failed, else its new version.
+
+    The reason quotes nothing of the document.
+    """
 
     status: int
     error_type: str = ""
@@ -71,18 +75,27 @@ class Outcome:
 
 
 class BodySize:
-    """How many bytes to send at once: halved when Elasticsearch is overloaded or slow, else it grows again slowly."""
+    """How many bytes to send at once: halved when Elasticsearch is overloaded or slow, else it grows again slowly.
+
+    It never grows again to what was once refused as too large: a limit on the way there, of the cluster or of a proxy,
+    does not go away. ``ceiling`` is at least half of that limit.
+    """
 
     def __init__(self) -> None:
         """Start with the largest body."""
-        self.limit = LARGEST_BODY
+        self.limit = self.ceiling = LARGEST_BODY
 
     def learn(self, *, overloaded: bool, seconds: float) -> None:
         """Take one answer into account."""
         if overloaded or seconds > SLOW_ANSWER:
-            self.limit = max(SMALLEST_BODY, self.limit // 2)
+            self.limit = min(self.limit, max(SMALLEST_BODY, self.limit // 2))
         else:
-            self.limit = min(LARGEST_BODY, self.limit + SMALLEST_BODY)
+            self.limit = min(self.ceiling, self.limit + SMALLEST_BODY)
+
+    def refused(self, size: int) -> None:
+        """A body of so many bytes and more than one item was too large."""
+        self.ceiling = min(self.ceiling, size // 2)
+        self.limit = min(self.limit, self.ceiling)
 
 
 def write(
@@ -95,7 +108,8 @@ def write(
     """Send all items and return their outcomes in order.
 
     What is refused with 429 or 503, item by item or as a whole, is sent again after a pause with full jitter
-    ("Exponential Backoff And Jitter", AWS Architecture Blog). A body that is too large for Elasticsearch is halved.
+    ("Exponential Backoff And Jitter", AWS Architecture Blog); the client itself resends nothing. A body that is too
+    large for Elasticsearch is halved, and so are those after it.
 
     Raises:
         RequestFailed: Elasticsearch is still overloaded after eight tries; some items may have been written.
@@ -109,19 +123,17 @@ def full_jitter(attempt: int, first: float, longest: float) -> float:
     return random.uniform(0, min(longest, first * 2.0 ** min(attempt, 30)))
 
 
-def bodies(items: Sequence[Item], wanted: Sequence[int], limit: int = LARGEST_BODY) -> Iterator[list[int]]:
-    """Split the wanted items into bodies of at most ``limit`` bytes; one that alone is larger gets its own."""
-    body: list[int] = []
-    size = 0
-    for i in wanted:
-        item_size = sum(len(line) + 1 for line in items[i])
-        if body and size + item_size > limit:
-            yield body
-            body, size = [], 0
-        body.append(i)
-        size += item_size
-    if body:
-        yield body
+def cut(items: Sequence[Item], left: deque[int], limit: int) -> list[int]:
+    """Take the next body's items from ``left``: at most ``limit`` bytes, or one item that alone is larger."""
+    body = [left.popleft()]
+    size = _bytes(items[body[0]])
+    while left and (size := size + _bytes(items[left[0]])) <= limit:
+        body.append(left.popleft())
+    return body
+
+
+def _bytes(item: Item) -> int:
+    return sum(len(line) + 1 for line in item)
 
 
 @dataclass(slots=True)
@@ -135,8 +147,7 @@ class _Writing:
     def all(self) -> Steps[list[Outcome]]:
         waiting = list(range(len(self.items)))
         for attempt in range(MAX_TRIES):
-            for body in bodies(self.items, waiting, self.size.limit):
-                yield from self._send(body)
+            yield from self._send_all(waiting)
             waiting = [i for i in waiting if self.outcomes[i].may_pass]
             if not waiting:
                 return [self.outcomes[i] for i in range(len(self.items))]
@@ -151,27 +162,32 @@ class _Writing:
             hint="The cluster is overloaded. Nothing is lost: run sync again when it is not.",
         )
 
-    def _send(self, body: list[int]) -> Steps[None]:
+    def _send_all(self, wanted: Sequence[int]) -> Steps[None]:
+        left = deque(wanted)
+        while left:
+            # Cut one by one, because each answer may change the size of the next.
+            body = cut(self.items, left, self.size.limit)
+            if not (yield from self._send(body)):
+                left.extendleft(reversed(body))
+
+    def _send(self, body: list[int]) -> Steps[bool]:
+        """Send a body and say whether it was taken; it is not where it is too large and can be cut smaller."""
         started = time.monotonic()
         params = {"filter_path": _KEPT, **({"require_alias": "true"} if self.require_alias else {})}
         lines = [line for i in body for line in self.items[i]]
         try:
-            answers = (yield Request("POST", "/_bulk", params, lines))["items"]
+            answers = (yield Request("POST", "/_bulk", params, lines, resend="never"))["items"]
             outcomes = [_outcome(next(iter(answer.values()))) for answer in answers]
         except ClusterError as error:
             if error.status == TOO_LARGE and len(body) > 1:
-                yield from self._halve(body)
-                return
+                self.size.refused(sum(_bytes(self.items[i]) for i in body))
+                return False
             if error.status not in (*OVERLOADED, TOO_LARGE):
                 raise
             outcomes = [Outcome(error.status, error.error_type, error.what)] * len(body)
         self._learn(outcomes, time.monotonic() - started)
         self.outcomes |= dict(zip(body, outcomes, strict=True))
-
-    def _halve(self, body: list[int]) -> Steps[None]:
-        middle = len(body) // 2
-        for half in (body[:middle], body[middle:]):
-            yield from self._send(half)
+        return True
 
     def _learn(self, outcomes: Sequence[Outcome], seconds: float) -> None:
         rejected = sum(outcome.status in OVERLOADED for outcome in outcomes)
@@ -179,13 +195,13 @@ class _Writing:
         self.observer.bulk_seconds(seconds)
         record_span("bulk", seconds, items=len(outcomes), rejected=rejected)
         if rejected:
-            self.observer.too_many_requests(rejected)
+            self.observer.overload(rejected)
 
 
 def _outcome(item: dict[str, Any]) -> Outcome:
     if "error" not in item:
         return Outcome(item["status"], seq_no=item.get("_seq_no", -1), primary_term=item.get("_primary_term", 0))
-    kind, reason = reason_of(item["error"])
+    kind, reason = document_reason_of(item["error"])
     return Outcome(item["status"], kind, reason, index_uuid=item["error"].get("index_uuid"))
 
 

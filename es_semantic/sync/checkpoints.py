@@ -67,7 +67,11 @@ class _StoredShard(BaseModel):
 
 
 class StoredCheckpoint(BaseModel):
-    """The document of the control index. ``check`` is a hash over all the rest, by which an edit is noticed."""
+    """The document of the control index. ``check`` is a hash over all the rest, by which an edit is noticed.
+
+    ``generation`` is drawn when the document is created and never changes: another one means that it was deleted and
+    created again meanwhile, and dead letters may have been deleted with it.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -77,6 +81,7 @@ class StoredCheckpoint(BaseModel):
     partition: str
     uuid: str
     binding: str
+    generation: str
     shards: dict[str, _StoredShard]
     at: str
     check: str = ""
@@ -99,9 +104,10 @@ def binding_id(binding: Binding, name: str) -> str:
 
 
 def stored(
-    index: str, uuid: str, name: str, partition: Partition, binding: str, positions: Mapping[Shard, Position]
+    positions: Mapping[Shard, Position], *, name: str, partition: Partition, binding: str, generation: str
 ) -> dict[str, Any]:
-    """Return the control index's document for the shards of one index."""
+    """Return the control index's document for the shards of one index, of which there is at least one."""
+    first = next(iter(positions))
     shards = {
         str(shard.number): _StoredShard(
             history=shard.history, seq_no=position.seq_no, own=list(position.own)[:MAX_OWN_STORED]
@@ -109,11 +115,12 @@ def stored(
         for shard, position in positions.items()
     }
     checkpoint = StoredCheckpoint(
-        index=index,
+        index=first.index,
         field=name,
         partition=str(partition),
-        uuid=uuid,
+        uuid=first.uuid,
         binding=binding,
+        generation=generation,
         shards=shards,
         at=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
@@ -165,12 +172,16 @@ def positions_of(
 
 
 def merged(positions: Mapping[Shard, Position], checkpoint: StoredCheckpoint, binding: str) -> None:
-    """Take over what another worker on the same partition has done meanwhile: both are right, so the farther holds."""
-    theirs, _ = positions_of(checkpoint, list(positions), binding)
+    """Take over what another worker on the same partition has done meanwhile: both are right, so the farther holds.
+
+    It may be farther than the shard was when it was last looked at.
+    """
     for shard, position in positions.items():
-        for first, last in theirs[shard].own:
-            position.own.add(first, last)
-        position.advance(theirs[shard].seq_no)
+        known = checkpoint.shards.get(str(shard.number))
+        if known and (checkpoint.binding, checkpoint.uuid, known.history) == (binding, shard.uuid, shard.history):
+            for first, last in known.own:
+                position.own.add(first, last)
+            position.advance(known.seq_no)
 
 
 def _damaged(doc_id: str, what: str) -> ControlDamaged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,28 +12,24 @@ import orjson
 from es_semantic.cluster.failures import failure, reason_of
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
 from es_semantic.errors import ClusterError, Forbidden, IndexUnavailable, RequestFailed
-from es_semantic.schema.control import CONTROL_INDEX, replaced, require_control
+from es_semantic.schema.control import CONTROL_INDEX, Version, replaced, require_control
 from es_semantic.sync import bulk
 from es_semantic.sync.checkpoints import (
     Position,
     StoredCheckpoint,
     checkpoint_id,
     merged,
-    positions_of,
     read_stored,
     stored,
 )
 from es_semantic.sync.partition import WHOLE, Partition
 from es_semantic.sync.shards import Shard
 
-_STATUSES = {"security_exception": 403, "no_shard_available_action_exception": 503}
+STATUSES = {"security_exception": 403, "no_shard_available_action_exception": 503}
 """HTTP statuses of the errors that ``_mget`` gives for single documents without one; 400 for any other."""
 
 TRIES = 10
-"""Times that a checkpoint is saved again after another worker has saved its own."""
-
-Version = tuple[int, int]
-"""Sequence number and primary term of a document of the control index."""
+"""Times that a checkpoint is saved or deleted again after another worker has saved its own."""
 
 
 @dataclass(slots=True)
@@ -45,28 +42,22 @@ class Checkpoints:
     deleted: bool = False
     """Whether somebody has deleted a checkpoint since it was loaded, and with it perhaps dead letters."""
     _versions: dict[str, Version] = field(default_factory=dict)
+    _generations: dict[str, str] = field(default_factory=dict)
     _saved: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def load(self, shards: Sequence[Shard]) -> Steps[tuple[dict[Shard, Position], list[str]]]:
-        """Return where to go on in every shard, and notes for people about what had to start over.
-
-        A partition without a checkpoint goes on where the whole index is.
+    def load(self, indices: Sequence[str]) -> Steps[dict[str, StoredCheckpoint]]:
+        """Return the checkpoint of each index that has one; a partition without one has that of the whole index.
 
         Raises:
             ControlDamaged: a checkpoint was edited.
         """
-        positions: dict[Shard, Position] = {}
-        notes: list[str] = []
-        by_index = _by_index(shards)
-        found = yield from self._fetch(list(by_index))
-        for index, own_shards in by_index.items():
-            part, new_notes = positions_of(found.get(index), own_shards, self.binding)
-            positions |= part
-            notes += new_notes
-        return positions, notes
+        self._generations = {index: kept for index, kept in self._generations.items() if index not in indices}
+        found, own = yield from self._fetch(indices)
+        self._take_over(own)
+        return found
 
     def save(self, positions: Mapping[Shard, Position]) -> Steps[None]:
-        """Write what has changed since the last call.
+        """Write what has changed since the last call, or since it was loaded.
 
         Another worker on the same partition may have written meanwhile: then the farther of both holds, shard by shard.
         Where somebody has deleted a checkpoint nothing is written: all has to be read again.
@@ -75,26 +66,24 @@ class Checkpoints:
             return
         by_index = _by_index(positions)
         for _ in range(TRIES):
-            documents = {
-                index: stored(
-                    index, shards[0].uuid, self.name, self.partition, self.binding, {s: positions[s] for s in shards}
-                )
-                for index, shards in by_index.items()
-            }
+            documents = {index: self._document(index, {s: positions[s] for s in s_}) for index, s_ in by_index.items()}
             changed = [index for index, body in documents.items() if self._saved.get(index) != _lasting(body)]
             if not changed:
                 return
             outcomes = yield from write_control([self._item(index, documents[index]) for index in changed])
+            lost = []
             for index, outcome in zip(changed, outcomes, strict=True):
                 if outcome.ok:
                     self._versions[index] = (outcome.seq_no, outcome.primary_term)
+                    self._generations[index] = documents[index]["generation"]
                     self._saved[index] = _lasting(documents[index])
-            lost = [index for index, outcome in zip(changed, outcomes, strict=True) if not outcome.ok]
-            loaded = self._versions.keys() & set(lost)
-            found = (yield from self._fetch(lost)) if lost else {}
-            if loaded - self._versions.keys():
+                else:
+                    lost.append(index)
+            found, own = (yield from self._fetch(lost)) if lost else ({}, {})
+            if any(self._generations.get(index, _of(own, index)) != _of(own, index) for index in lost):
                 self.deleted = True
                 return
+            self._take_over(own)
             for index, checkpoint in found.items():
                 merged({shard: positions[shard] for shard in by_index[index]}, checkpoint, self.binding)
         raise RequestFailed(
@@ -103,19 +92,37 @@ class Checkpoints:
             hint="Many workers write the same checkpoint: give each a --partition of its own.",
         )
 
-    def _fetch(self, indices: Sequence[str]) -> Steps[dict[str, StoredCheckpoint]]:
-        own = {checkpoint_id(index, self.name, self.partition): index for index in indices}
+    def start_over(self) -> None:
+        """Forget what was loaded, after somebody has deleted it."""
+        self.deleted = False
+        for kept in (self._versions, self._generations, self._saved):
+            kept.clear()
+
+    def _fetch(self, indices: Sequence[str]) -> Steps[tuple[dict[str, StoredCheckpoint], dict[str, StoredCheckpoint]]]:
+        """Return by index the checkpoint that holds for this partition, and the partition's own alone."""
+        ids = {checkpoint_id(index, self.name, self.partition): index for index in indices}
         whole = {checkpoint_id(index, self.name, WHOLE): index for index in indices}
         found: dict[str, StoredCheckpoint] = {}
+        own: dict[str, StoredCheckpoint] = {}
         self._versions = {index: version for index, version in self._versions.items() if index not in indices}
         # Answered in this order, so that the partition's own checkpoint replaces the whole index's.
-        for document in (yield from get_control([*whole, *own])):
+        for document in (yield from get_control([*whole, *ids])):
             doc_id = document["_id"]
-            index = own.get(doc_id) or whole[doc_id]
+            index = ids.get(doc_id) or whole[doc_id]
             found[index] = read_stored(document["_source"], doc_id)
-            if doc_id in own:
+            if doc_id in ids:
+                own[index] = found[index]
                 self._versions[index] = (document["_seq_no"], document["_primary_term"])
-        return found
+        return found, own
+
+    def _take_over(self, own: Mapping[str, StoredCheckpoint]) -> None:
+        for index, checkpoint in own.items():
+            self._generations[index] = checkpoint.generation
+            self._saved[index] = _lasting(checkpoint.model_dump())
+
+    def _document(self, index: str, positions: Mapping[Shard, Position]) -> dict[str, Any]:
+        generation = self._generations.get(index) or uuid.uuid4().hex
+        return stored(positions, name=self.name, partition=self.partition, binding=self.binding, generation=generation)
 
     def _item(self, index: str, body: Mapping[str, Any]) -> bulk.Item:
         doc_id = checkpoint_id(index, self.name, self.partition)
@@ -148,7 +155,7 @@ def find_control(ids: Sequence[str]) -> Steps[list[dict[str, Any]] | None]:
             return None
         if kind == "illegal_argument_exception":
             raise replaced(reason)
-        raise failure(_STATUSES.get(kind, 400), document["error"], f"reading {CONTROL_INDEX!r}")
+        raise failure(STATUSES.get(kind, 400), document["error"], f"reading {CONTROL_INDEX!r}")
     return [document for document in answer["docs"] if document["found"]]
 
 
@@ -158,7 +165,12 @@ def forget(indices: Sequence[str], name: str) -> Steps[None]:
     body = {"query": {"bool": {"filter": filters}}}
     params = {"conflicts": "proceed", "refresh": "true"}
     request = Request("POST", url_path("/{}/_delete_by_query", CONTROL_INDEX), params, body)
-    yield from optional(request, missing=(403, 404))
+    for _ in range(TRIES):
+        # What a worker has saved since the last refresh would not be found, or in another version.
+        yield from optional(Request("POST", url_path("/{}/_refresh", CONTROL_INDEX)), missing=(403, 404))
+        answer = yield from optional(request, missing=(403, 404))
+        if not answer or not answer["version_conflicts"]:
+            return
 
 
 def write_control(items: Sequence[bulk.Item]) -> Steps[list[bulk.Outcome]]:
@@ -201,4 +213,8 @@ def _by_index(shards: Iterable[Shard]) -> dict[str, list[Shard]]:
 
 
 def _lasting(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in body.items() if key not in ("at", "check")}
+    return {key: value for key, value in body.items() if key not in ("at", "check", "generation")}
+
+
+def _of(own: Mapping[str, StoredCheckpoint], index: str) -> str:
+    return own[index].generation if index in own else ""

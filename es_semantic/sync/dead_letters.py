@@ -12,7 +12,7 @@ import orjson
 
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
 from es_semantic.errors import ControlDamaged, RequestFailed
-from es_semantic.schema.control import CONTROL_INDEX, replaced
+from es_semantic.schema.control import CONTROL_INDEX, Version, replaced
 from es_semantic.sync.bulk import Item
 
 LONGEST_REASON = 1000
@@ -30,10 +30,13 @@ class DeadLetter:
     reason: str
     at: str
 
-    @property
-    def where(self) -> str:
-        """The document's place: equal for equal index, id and routing."""
-        return orjson.dumps([self.index, self.id, self.routing]).decode()
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A dead letter, and the version in which it was read: only that one may be deleted by whoever has read it."""
+
+    letter: DeadLetter
+    version: Version
 
 
 def letter_id(name: str, index: str, doc_id: str, routing: str | None) -> str:
@@ -57,25 +60,26 @@ def put_letter(name: str, letter: DeadLetter) -> Item:
     return [orjson.dumps(action), orjson.dumps(body)]
 
 
-def delete_letter(doc_id: str) -> Item:
-    """Return the ``_bulk`` line that removes a dead letter by its id in the control index."""
-    return [orjson.dumps({"delete": {"_index": CONTROL_INDEX, "_id": doc_id}})]
+def delete_letter(doc_id: str, version: Version) -> Item:
+    """Return the ``_bulk`` line that removes a dead letter by its id in the control index, unless it was renewed."""
+    condition = {"if_seq_no": version[0], "if_primary_term": version[1]}
+    return [orjson.dumps({"delete": {"_index": CONTROL_INDEX, "_id": doc_id, **condition}})]
 
 
-def read_letters(name: str, indices: Collection[str]) -> Steps[dict[str, DeadLetter]]:
+def read_letters(name: str, indices: Collection[str]) -> Steps[dict[str, Stored]]:
     """Return all dead letters of a semantic field in these indices by their id in the control index, oldest first.
 
     Raises:
         ControlDamaged: one was edited, or another index has the control index's name.
     """
     refreshed = yield from optional(Request("POST", url_path("/{}/_refresh", CONTROL_INDEX)))
-    letters: dict[str, DeadLetter] = {}
+    letters: dict[str, Stored] = {}
     if refreshed is None:
         return letters
     body = letters_body(name, indices)
     while True:
         hits = yield from _search(body)
-        letters |= {hit["_id"]: _letter(hit["_source"], hit["_id"]) for hit in hits}
+        letters |= {hit["_id"]: _stored(hit) for hit in hits}
         if len(hits) < PAGE:
             return letters
         body = {**body, "search_after": hits[-1]["sort"]}
@@ -85,7 +89,13 @@ def letters_body(name: str, indices: Collection[str]) -> dict[str, Any]:
     """Return the search for the first page of dead letters."""
     filters = [{"term": {"kind": "dead_letter"}}, {"term": {"field": name}}, {"terms": {"index": sorted(indices)}}]
     sort = [{"at": "asc"}, {"index": "asc"}, {"id": "asc"}, {"routing": {"order": "asc", "missing": "_first"}}]
-    return {"size": PAGE, "query": {"bool": {"filter": filters}}, "sort": sort, "track_total_hits": False}
+    return {
+        "size": PAGE,
+        "query": {"bool": {"filter": filters}},
+        "sort": sort,
+        "seq_no_primary_term": True,
+        "track_total_hits": False,
+    }
 
 
 def now() -> str:
@@ -103,6 +113,10 @@ def _search(body: Mapping[str, Any]) -> Steps[list[dict[str, Any]]]:
         raise replaced(error.what) from error
     hits: list[dict[str, Any]] = answer["hits"]["hits"]
     return hits
+
+
+def _stored(hit: Mapping[str, Any]) -> Stored:
+    return Stored(_letter(hit["_source"], hit["_id"]), (hit["_seq_no"], hit["_primary_term"]))
 
 
 def _letter(source: Mapping[str, Any], doc_id: str) -> DeadLetter:

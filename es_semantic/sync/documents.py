@@ -89,6 +89,16 @@ def read_document(hit: Mapping[str, Any], binding: Binding, name: str) -> Docume
     )
 
 
+def read_marked(found: Mapping[str, Any], binding: Binding, name: str) -> Document:
+    """Judge one document of an ``_mget``, which has no named queries: by its marks, one that is ready has its vectors.
+
+    A vector that somebody has taken away without the pipeline is found by the change feed.
+    """
+    state = (found.get("_source") or {}).get(name)
+    ready = isinstance(state, Mapping) and state.get("status") == "ready"
+    return read_document({**found, "matched_queries": [HAS_VECTOR] if ready else []}, binding, name)
+
+
 @dataclass(frozen=True, slots=True)
 class Updates:
     """The partial updates of one semantic field: its ``name``, its binding, and how vectors are written."""

@@ -10,21 +10,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from es_semantic.cluster.steps import Request, Steps, url_path
+from es_semantic.errors import ClusterError, Unreachable
 from es_semantic.schema.binding import Binding
-from es_semantic.sync.checkpoints import Position
+from es_semantic.sync.checkpoints import NEVER, Position
 from es_semantic.sync.documents import Document, read_document, search_body
 from es_semantic.sync.intervals import Interval
 from es_semantic.sync.partition import Partition
 from es_semantic.sync.shards import Shard
 
-FIRST_PAGE = 64
+FIRST_REQUEST = 64
+"""Documents that the first request of every pass asks for."""
+
+LARGEST_REQUEST = 128
+"""Twice as many make reading faster by a few percent, and memory twice as much where documents are suddenly huge."""
+
 LARGEST_PAGE = 512
+"""Documents after which a page is complete: a window's, because one page is read while a window is embedded."""
+
 PAGE_CHARACTERS = 2_000_000
-"""Source text that a page should hold; how many documents that is, the page before tells."""
+"""Source text that a request should bring; how many documents that is, the request before tells."""
+
+TOO_LARGE = (413, 504)
+"""A proxy takes no such answer, or has waited too long for it."""
+
+CIRCUIT_BROKEN = "Data too large"
+"""How Elasticsearch's circuit breakers begin (429); around it may stand the error of the whole search."""
 
 MAX_RANGES = 64
 """Intervals in one query; Elasticsearch allows at least 1,024 clauses (``indices.query.bool.max_clause_count``)."""
@@ -40,48 +54,104 @@ class Page:
 
 
 @dataclass(slots=True)
+class RequestSize:
+    """How many documents to ask for at once; kept from pass to pass.
+
+    How large documents are is known only when they have come. So a request asks for at most twice the documents of a
+    full one before it, and no more than fit :data:`PAGE_CHARACTERS` by the mean of the one before. That bounds its text
+    where neighbours are alike; where huge documents follow tiny ones, one answer holds :data:`LARGEST_REQUEST` of them
+    at most.
+    """
+
+    documents: int = FIRST_REQUEST
+
+    def begin(self) -> None:
+        """A pass begins: what was written since the last may be of another size."""
+        self.documents = min(self.documents, FIRST_REQUEST)
+
+    def learn(self, documents: int, characters: int, *, full: bool) -> None:
+        """Take an answer into account: so many documents had so many characters; were they as many as asked for?"""
+        if documents:
+            grown = 2 * self.documents if full else self.documents
+            self.documents = max(
+                1,
+                min(LARGEST_REQUEST, LARGEST_PAGE, grown, int(PAGE_CHARACTERS * documents / (characters + documents))),
+            )
+
+    def failed(self, error: ClusterError) -> None:
+        """Ask for a quarter the next time, if the answer may have been too large, or too slow because it is large."""
+        if isinstance(error, Unreachable) or error.status in TOO_LARGE or CIRCUIT_BROKEN in error.what:
+            self.documents = max(1, self.documents // 4)
+
+
+@dataclass(slots=True)
 class Feed:
-    """Reads the unread part of every shard, page by page; ``max_page`` is the index's ``index.max_result_window``."""
+    """Reads the unread part of every shard, page by page; ``max_page`` is the index's ``index.max_result_window``.
+
+    What is unread is settled when the feed is made: it may be read in one thread while positions move in another.
+    """
 
     binding: Binding
     name: str
     partition: Partition
     max_page: int
-    positions: Mapping[Shard, Position]
-    _shards: deque[Shard] = field(init=False)
-    _unread: deque[Interval] = field(default_factory=deque)
-    _size: int = FIRST_PAGE
-    _span: int = 2 * FIRST_PAGE
+    positions: InitVar[Mapping[Shard, Position]]
+    size: RequestSize = field(default_factory=RequestSize)
+    _unread: deque[tuple[Shard, deque[Interval]]] = field(init=False)
+    _span: int = 2 * FIRST_REQUEST
     """How many sequence numbers to ask for at once: with many updated documents, few of them still stand for one."""
 
-    def __post_init__(self) -> None:
-        self._shards = deque(shard for shard, position in self.positions.items() if position.unread(shard))
-        self._open_shard()
+    def __post_init__(self, positions: Mapping[Shard, Position]) -> None:
+        found = ((shard, deque(position.unread(shard))) for shard, position in positions.items())
+        self._unread = deque((shard, intervals) for shard, intervals in found if intervals)
+        self.size.begin()
+
+    @property
+    def unread(self) -> int:
+        """How many sequence numbers no page has been asked for; several of them may have been one document's."""
+        return sum(last - first + 1 for _, intervals in self._unread for first, last in intervals)
 
     def next_page(self) -> Steps[Page | None]:
-        """Return the next page, None at the end; a page may hold no documents."""
-        if not self._shards:
-            return None
-        shard = self._shards[0]
-        ranges = take(self._unread, self._span)
-        size = min(self._size, self.max_page)
-        hits = (yield self._request(shard, ranges, size))["hits"]["hits"]
-        through = ranges[-1][1]
-        if len(hits) == size:
-            through = hits[-1]["_seq_no"]
-            self._unread.extendleft(reversed(above(ranges, through)))
-        self._adapt(hits, size)
-        documents = [read_document(hit, self.binding, self.name) for hit in hits if self.partition.holds(hit["_id"])]
-        self._learn_size(documents)
+        """Return the next page, None at the end; a page may hold no documents.
+
+        It takes a few requests, and ends early with much text.
+
+        Raises:
+            ClusterError: it could not be read; where its size may be the reason, the next feed asks for less at once.
+        """
         if not self._unread:
+            return None
+        shard, intervals = self._unread[0]
+        documents: list[Document] = []
+        characters, through = 0, NEVER
+        for _ in range(LARGEST_PAGE // LARGEST_REQUEST or 1):
+            new, through = yield from self._read(shard, intervals)
+            documents += new
+            characters += sum(len(document.text) for document in new)
+            if not intervals or len(documents) >= LARGEST_PAGE or characters >= PAGE_CHARACTERS // 2:
+                break
+        if not intervals:
             through = shard.global_checkpoint
-            self._shards.popleft()
-            self._open_shard()
+            self._unread.popleft()
         return Page(shard, documents, through)
 
-    def _open_shard(self) -> None:
-        if self._shards:
-            self._unread = deque(self.positions[self._shards[0]].unread(self._shards[0]))
+    def _read(self, shard: Shard, intervals: deque[Interval]) -> Steps[tuple[list[Document], int]]:
+        """Return the next documents of a shard and up to where these are all; take that from ``intervals``."""
+        size = min(self.size.documents, self.max_page)
+        ranges = take(intervals, max(self._span, size))
+        try:
+            hits = (yield self._request(shard, ranges, size))["hits"]["hits"]
+        except ClusterError as error:
+            self.size.failed(error)
+            raise
+        full = len(hits) == size
+        through = hits[-1]["_seq_no"] if full else ranges[-1][1]
+        if full:
+            intervals.extendleft(reversed(above(ranges, through)))
+        self._adapt(len(hits), size)
+        documents = [read_document(hit, self.binding, self.name) for hit in hits if self.partition.holds(hit["_id"])]
+        self.size.learn(len(documents), sum(len(document.text) for document in documents), full=full)
+        return documents, through
 
     def _request(self, shard: Shard, ranges: Sequence[Interval], size: int) -> Request:
         written = [{"range": {"_seq_no": {"gte": first, "lte": last}}} for first, last in ranges]
@@ -91,16 +161,11 @@ class Feed:
         about = f"reading shard {shard.number} of {shard.index!r}"
         return Request("POST", url_path("/{}/_search", shard.index), params, {**body, **paging}, about=about)
 
-    def _adapt(self, hits: Sequence[Any], size: int) -> None:
-        if len(hits) == size:
+    def _adapt(self, hits: int, size: int) -> None:
+        if hits == size:
             self._span = max(size, self._span // 2)
-        elif len(hits) < size // 2:
+        elif hits < size // 2:
             self._span *= 4
-
-    def _learn_size(self, documents: Sequence[Document]) -> None:
-        if documents:
-            mean = sum(len(document.text) for document in documents) / len(documents) + 1
-            self._size = max(1, min(LARGEST_PAGE, 4 * self._size, int(PAGE_CHARACTERS / mean)))
 
 
 def take(unread: deque[Interval], span: int) -> list[Interval]:

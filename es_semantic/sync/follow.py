@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from es_semantic.cluster.steps import Pause, Steps
+from es_semantic.cluster.steps import Pause, Steps, refused_once
 from es_semantic.errors import (
     ClusterError,
     ControlDamaged,
@@ -60,7 +60,10 @@ class _Subject:
     worker: Worker | None = None
     looked_up: float = 0.0
     attempts: int = 0
+    error: str = ""
+    """Why the last try failed; empty where it did not."""
     not_before: float = 0.0
+    unread: int = 0
     caught_up_at: float = field(default_factory=time.monotonic)
 
 
@@ -103,11 +106,11 @@ class _Following:
         except EsSemanticError as error:
             self._fail(subject, error)
             return False
-        subject.attempts = 0
-        if report.complete:
-            subject.caught_up_at = time.monotonic()
+        self._works(subject)
+        if report.complete and subject.worker is not None:
+            subject.unread, subject.caught_up_at = 0, time.monotonic()
+            subject.worker.limits.new_run()
             self.options.observer.lag(subject.index, subject.name, 0, 0.0)
-        self.options.observer.healthy(all(each.attempts == 0 for each in self.subjects), "")
         if report.read:
             self.events.caught_up(report)
         return not report.complete
@@ -128,10 +131,10 @@ class _Following:
     def _catch_up(self, subject: _Subject) -> Steps[SyncReport]:
         worker = subject.worker
         if worker is None or worker.outdated or time.monotonic() - subject.looked_up > LOOK_UP_EVERY:
-            worker = yield from self.look_up(subject)
+            worker = yield from refused_once(self.look_up(subject))
         worker.options = replace(self._turn_options(), progress=lambda report: self._observe(subject, report))
         report = SyncReport(worker.target.name, worker.name, worker.binding.stamp)
-        yield from worker.catch_up(report)
+        yield from refused_once(worker.catch_up(report))
         return report
 
     def _turn_options(self) -> Options:
@@ -140,16 +143,32 @@ class _Following:
         end = time.monotonic() + TURN
         return replace(self.options, stop=lambda: self.options.stop() or time.monotonic() > end)
 
+    def _works(self, subject: _Subject) -> None:
+        subject.attempts, subject.error = 0, ""
+        self._tell_health()
+
+    def _tell_health(self) -> None:
+        errors = [f"{subject.index}: {subject.error}" for subject in self.subjects if subject.error]
+        self.options.observer.healthy(not errors, "; ".join(errors))
+
     def _fail(self, subject: _Subject, error: EsSemanticError) -> None:
         subject.attempts += 1
         seconds = full_jitter(subject.attempts, FIRST_WAIT, LONGEST_WAIT)
         subject.not_before = time.monotonic() + seconds
         subject.looked_up = float("-inf")
         what = type(error).__name__ if not isinstance(error, ClusterError) else f"{type(error).__name__} {error.status}"
+        subject.error = what
         self.options.observer.retry("pass")
-        self.options.observer.healthy(False, f"{subject.index}: {what}")
+        self._tell_lag(subject)
+        self._tell_health()
         self.events.failed(subject.index, error, seconds)
 
     def _observe(self, subject: _Subject, report: SyncReport) -> None:
+        # It reads, embeds and writes: that the first pass over many documents takes hours is no illness.
+        self._works(subject)
+        subject.unread = max(0, report.total - report.done)
+        self._tell_lag(subject)
+
+    def _tell_lag(self, subject: _Subject) -> None:
         behind = time.monotonic() - subject.caught_up_at
-        self.options.observer.lag(subject.index, subject.name, max(0, report.total - report.done), behind)
+        self.options.observer.lag(subject.index, subject.name, subject.unread, behind)

@@ -1,84 +1,128 @@
 """Hold back replicas and refreshes while an index is embedded for the first time, and give them back afterwards.
 
-What the settings were is written down in the control index before they are changed, so that the next sync of the index
-restores them, should this one be killed (Elastic docs, "Tune for indexing speed").
+What the settings were is remembered in a setting of the same index, which one request sets together with what is held
+back, and one request removes together with giving it back. So whoever is killed leaves either the owner's settings or
+held-back ones beside the owner's; workers that hold back and give back at the same moment can come between no two
+steps; and what is remembered goes with an index that is deleted, and comes with one that is restored from a snapshot.
+(Which settings: Elastic docs, "Tune for indexing speed".)
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from es_semantic.cluster.steps import Request, Steps, url_path
-from es_semantic.errors import ControlDamaged, Forbidden
-from es_semantic.schema.control import CONTROL_INDEX
+from es_semantic.errors import ClusterError, ControlDamaged
 from es_semantic.schema.target import Target
-from es_semantic.sync.bulk import Item
-from es_semantic.sync.control import get_control, write_control
-from es_semantic.sync.dead_letters import delete_letter, now
 
 HELD_BACK = {"index.refresh_interval": "-1", "index.number_of_replicas": "0", "index.auto_expand_replicas": "false"}
 
+REMEMBERED = "index.routing.allocation.exclude.es_semantic_held_back"
+"""The setting that remembers the others, as a JSON object of flat keys; null stands for one that was not set.
+
+Elasticsearch takes no index settings that it does not know, but this one with any last name and value: it keeps shards
+off nodes that have a custom attribute of that name and value (Elastic docs, "Index-level shard allocation filtering").
+No node has this attribute, so it keeps them off none.
+"""
+
+LONGEST_PATH = 3000
+"""Bytes of index names in one request; ``http.max_initial_line_length`` is 4 KB by default."""
+
 
 def hold_back(target: Target) -> Steps[None]:
-    """Turn off periodic refreshes and replicas of every index of the target.
+    """Turn off periodic refreshes and replicas of every index of the target; where that is so already, change nothing.
 
     Raises:
-        Forbidden: that takes the privilege ``manage`` on the index.
+        Forbidden: that takes the privilege ``manage`` on the index; what was held back already is given back.
     """
-    settings = {index: _held(gives.settings) for index, gives in target.indices.items()}
-    # Only created, never replaced: what a killed run wrote down is what the owner had.
-    outcomes = yield from write_control([_remember(index, held) for index, held in settings.items()])
-    new = [index for index, outcome in zip(settings, outcomes, strict=True) if outcome.ok]
-    for index in settings:
-        try:
-            yield _put_settings(index, HELD_BACK)
-        except Forbidden:
-            # Nothing to restore there: left behind, it would ask the same privilege of every later sync.
-            yield from write_control([delete_letter(_doc_id(each)) for each in new])
-            raise
-        new = [each for each in new if each != index]
+    held: list[str] = []
+    for index in target.indices:
+        # Read now: another worker may have held back or given back since the target was looked up.
+        for name, settings in (yield from _settings([index])).items():
+            if REMEMBERED in settings:
+                continue
+            try:
+                yield _put_settings(name, {**HELD_BACK, REMEMBERED: _remembered(settings)})
+            except ClusterError:
+                # Also here: the request may have been carried out though its answer was lost.
+                yield from _give_back_if_possible([*held, name])
+                raise
+            held.append(name)
 
 
 def give_back(indices: Sequence[str]) -> Steps[list[str]]:
     """Restore what was held back, and return the indices for which there was something to restore.
 
+    What the owner has changed since is left as it is; an index that is gone needs nothing.
+
     Raises:
-        ControlDamaged: what was written down was edited.
+        ControlDamaged: what was remembered was edited.
         Forbidden: that takes the privilege ``manage`` on the index.
     """
-    found = yield from get_control([_doc_id(index) for index in indices])
     restored = []
-    for document in found:
-        source = document["_source"]
-        held = source.get("held_back")
-        if not isinstance(held, dict) or held.keys() != HELD_BACK.keys() or source.get("index") not in indices:
-            raise ControlDamaged(
-                f"document {document['_id']!r} of {CONTROL_INDEX!r} does not say which settings were held back",
-                hint=f"Check the index's refresh_interval and replicas, then DELETE /{CONTROL_INDEX}/_doc/"
-                f"{document['_id']}.",
-            )
-        yield _put_settings(source["index"], held)
-        yield from write_control([delete_letter(document["_id"])])
-        restored.append(source["index"])
+    for some in _portions(indices):
+        for index, settings in (yield from _settings(some)).items():
+            if REMEMBERED not in settings:
+                continue
+            owners = _owners(index, settings[REMEMBERED])
+            untouched = {key: value for key, value in owners.items() if settings.get(key) == HELD_BACK[key]}
+            yield _put_settings(index, {**untouched, REMEMBERED: None})
+            restored.append(index)
     return restored
 
 
-def _held(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: settings.get(key) for key in HELD_BACK}
+def _give_back_if_possible(indices: Sequence[str]) -> Steps[None]:
+    try:
+        yield from give_back(indices)
+    except (ClusterError, ControlDamaged):
+        # What went wrong first matters more; the next sync gives it back.
+        return
 
 
-def _remember(index: str, held: Mapping[str, Any]) -> Item:
-    body = {"kind": "held_back", "index": index, "held_back": held, "at": now()}
-    return [orjson.dumps({"create": {"_index": CONTROL_INDEX, "_id": _doc_id(index)}}), orjson.dumps(body)]
+def _settings(indices: Sequence[str]) -> Steps[dict[str, Mapping[str, Any]]]:
+    path = "/" + ",".join(url_path("{}", index) for index in indices) + "/_settings"
+    found = yield Request("GET", path, {"flat_settings": "true", "ignore_unavailable": "true"})
+    return {index: each["settings"] for index, each in found.items()}
 
 
 def _put_settings(index: str, settings: Mapping[str, Any]) -> Request:
     return Request("PUT", url_path("/{}/_settings", index), body=dict(settings))
 
 
-def _doc_id(index: str) -> str:
-    return "held-back-" + hashlib.sha256(index.encode()).hexdigest()[:32]
+def _remembered(settings: Mapping[str, Any]) -> str:
+    return orjson.dumps({key: settings.get(key) for key in HELD_BACK}).decode()
+
+
+def _owners(index: str, remembered: str) -> dict[str, str | None]:
+    try:
+        owners = orjson.loads(remembered)
+    except orjson.JSONDecodeError:
+        owners = None
+    if (
+        not isinstance(owners, dict)
+        or owners.keys() != HELD_BACK.keys()
+        or not all(value is None or isinstance(value, str) for value in owners.values())
+    ):
+        raise ControlDamaged(
+            f"index {index!r}: setting {REMEMBERED!r} does not say which settings were held back",
+            hint="Set the index's refresh_interval and replicas as they should be and this setting to null: "
+            f"PUT /{index}/_settings.",
+        )
+    return owners
+
+
+def _portions(indices: Sequence[str]) -> Iterator[list[str]]:
+    some: list[str] = []
+    size = 0
+    for index in indices:
+        length = len(url_path("{}", index)) + 1
+        if some and size + length > LONGEST_PATH:
+            yield some
+            some, size = [], 0
+        some.append(index)
+        size += length
+    if some:
+        yield some

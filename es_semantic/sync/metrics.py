@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from typing import get_args
+import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from es_semantic.sync.masking import masked_line
-from es_semantic.sync.observer import Outcome, Stage
+from es_semantic.masking import masked_line
+from es_semantic.sync.observer import Outcome, Retried, Stage
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histograms of time: from a cached batch to a slow provider."""
 
 TEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-OTHER = "other"
-"""Stands for a label value that is none of the expected words."""
+QUEUE = "Documents that wait for a stage; for read, sequence numbers, several of which may be one document's"
+LAG = (
+    "Seconds since nothing was left to do, at least the age of the oldest write not dealt with; 0 where nothing is left"
+)
+OVERLOAD = "Bulk items refused with HTTP 429 or 503, all of a request that was refused as a whole; they are sent again"
 
 NOT_YET = "no cycle has ended yet"
-
-_OUTCOMES = frozenset(get_args(Outcome))
-_STAGES = frozenset(get_args(Stage))
-_WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class PrometheusObserver:
     """An :class:`~es_semantic.sync.observer.Observer` that counts in a ``registry`` of its own.
 
     All names begin with ``es_semantic_``, except those of the process itself (memory, CPU, open files), which are
-    Prometheus's ``process_*``. Label values are names of indices and fields and few fixed words: what is not one counts
-    as ``other``, so that no text gets into a label. ``health`` is the last ``(ok, reason)``.
+    Prometheus's ``process_*``. Label values are names of indices and fields and few fixed words. ``health`` is the last
+    ``(ok, reason)``. The lag in seconds goes on growing between two reports, also where the cluster does not answer.
     """
 
     def __init__(self) -> None:
@@ -50,22 +48,20 @@ class PrometheusObserver:
         self._bulk = Histogram(
             "es_semantic_bulk_seconds", "Time of one _bulk request", registry=registry, buckets=SECONDS
         )
-        self._queue = Gauge("es_semantic_queue_depth", "Documents that wait for a stage", ("stage",), registry=registry)
+        self._queue = Gauge("es_semantic_queue_depth", QUEUE, ("stage",), registry=registry)
         self._lag_documents = Gauge(
-            "es_semantic_lag_documents", "Documents known to lack a true vector", field, registry=registry
+            "es_semantic_lag_documents", "Writes known and not dealt with yet", field, registry=registry
         )
-        self._lag_seconds = Gauge(
-            "es_semantic_lag_seconds", "Age of the oldest such document", field, registry=registry
-        )
-        self._too_many = Counter("es_semantic_too_many_requests", "Answers with HTTP 429", registry=registry)
+        self._lag_seconds = Gauge("es_semantic_lag_seconds", LAG, field, registry=registry)
+        self._overload = Counter("es_semantic_overload_refusals", OVERLOAD, registry=registry)
         self._retries = Counter("es_semantic_retries", "Tries after a failure", ("what",), registry=registry)
         self._hits = Counter("es_semantic_cache_hits", "Texts that needed no run of the model", registry=registry)
         self._misses = Counter("es_semantic_cache_misses", "Texts that the model was run for", registry=registry)
         self._healthy = Gauge("es_semantic_healthy", "1 when the last cycle was healthy, else 0", registry=registry)
 
-    def documents(self, index: str, field: str, outcome: str, count: int) -> None:
+    def documents(self, index: str, field: str, outcome: Outcome, count: int) -> None:
         """See :class:`~es_semantic.sync.observer.Observer`; so for all below."""
-        self._documents.labels(index, field, outcome if outcome in _OUTCOMES else OTHER).inc(count)
+        self._documents.labels(index, field, outcome).inc(count)
 
     def batch(self, texts: int) -> None:
         self._batch.observe(texts)
@@ -76,18 +72,20 @@ class PrometheusObserver:
     def bulk_seconds(self, seconds: float) -> None:
         self._bulk.observe(seconds)
 
-    def queue(self, stage: str, depth: int) -> None:
-        self._queue.labels(stage if stage in _STAGES else OTHER).set(depth)
+    def queue(self, stage: Stage, depth: int) -> None:
+        self._queue.labels(stage).set(depth)
 
     def lag(self, index: str, field: str, documents: int, seconds: float) -> None:
+        since = time.monotonic() - seconds
+        behind = documents > 0 or seconds > 0
         self._lag_documents.labels(index, field).set(documents)
-        self._lag_seconds.labels(index, field).set(seconds)
+        self._lag_seconds.labels(index, field).set_function(lambda: time.monotonic() - since if behind else 0.0)
 
-    def too_many_requests(self, count: int) -> None:
-        self._too_many.inc(count)
+    def overload(self, items: int) -> None:
+        self._overload.inc(items)
 
-    def retry(self, what: str) -> None:
-        self._retries.labels(what if _WORD.fullmatch(what) else OTHER).inc()
+    def retry(self, what: Retried) -> None:
+        self._retries.labels(what).inc()
 
     def cache(self, hits: int, misses: int) -> None:
         self._hits.inc(hits)

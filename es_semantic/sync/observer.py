@@ -9,6 +9,10 @@ Outcome = Literal["unchanged", "embedded", "empty", "failed", "superseded", "for
 owner's where the vector belongs."""
 
 Stage = Literal["read", "embed", "write"]
+"""Of a pass; for ``read`` it is sequence numbers that wait, several of which may have been one document's."""
+
+Retried = Literal["bulk", "pass"]
+"""Writes that the cluster has refused for now, or all from reading on."""
 
 
 class Observer(Protocol):
@@ -17,7 +21,7 @@ class Observer(Protocol):
     ``index`` and ``field`` are names from the cluster. No argument may hold a document's text or a secret.
     """
 
-    def documents(self, index: str, field: str, outcome: str, count: int) -> None:
+    def documents(self, index: str, field: str, outcome: Outcome, count: int) -> None:
         """``count`` documents came to this :data:`Outcome`."""
 
     def batch(self, texts: int) -> None:
@@ -29,17 +33,17 @@ class Observer(Protocol):
     def bulk_seconds(self, seconds: float) -> None:
         """Wall time of one ``_bulk`` request."""
 
-    def queue(self, stage: str, depth: int) -> None:
+    def queue(self, stage: Stage, depth: int) -> None:
         """So many documents wait for this :data:`Stage` now."""
 
     def lag(self, index: str, field: str, documents: int, seconds: float) -> None:
-        """So many documents are known to lack a true vector now; the oldest has waited so long."""
+        """So many writes are known and not dealt with; so long ago there was none. Both are 0 where there is none."""
 
-    def too_many_requests(self, count: int) -> None:
-        """So many requests or bulk items were answered with HTTP 429."""
+    def overload(self, items: int) -> None:
+        """So many bulk items were refused with HTTP 429 or 503; of a request refused as a whole, all."""
 
-    def retry(self, what: str) -> None:
-        """Something is tried again; ``what`` is one of few fixed words, such as ``bulk``."""
+    def retry(self, what: Retried) -> None:
+        """Something is tried again."""
 
     def cache(self, hits: int, misses: int) -> None:
         """So many more texts were found in the embedding cache, and so many had to be embedded."""
@@ -51,7 +55,7 @@ class Observer(Protocol):
 class Unobserved:
     """Nobody watches."""
 
-    def documents(self, index: str, field: str, outcome: str, count: int) -> None:
+    def documents(self, index: str, field: str, outcome: Outcome, count: int) -> None:
         """See :class:`Observer`; so for all below."""
 
     def batch(self, texts: int) -> None: ...
@@ -60,13 +64,13 @@ class Unobserved:
 
     def bulk_seconds(self, seconds: float) -> None: ...
 
-    def queue(self, stage: str, depth: int) -> None: ...
+    def queue(self, stage: Stage, depth: int) -> None: ...
 
     def lag(self, index: str, field: str, documents: int, seconds: float) -> None: ...
 
-    def too_many_requests(self, count: int) -> None: ...
+    def overload(self, items: int) -> None: ...
 
-    def retry(self, what: str) -> None: ...
+    def retry(self, what: Retried) -> None: ...
 
     def cache(self, hits: int, misses: int) -> None: ...
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from es_semantic.cluster.steps import Pause, Steps
-from es_semantic.errors import ClusterError, Unreachable
+from es_semantic.cluster.steps import Pause, Steps, refused_once
+from es_semantic.errors import ClusterError, ControlDamaged, Unreachable
 from es_semantic.sync.bulk import OVERLOADED, full_jitter
+from es_semantic.sync.failures import failures_steps
 from es_semantic.sync.initial_load import give_back, hold_back
 from es_semantic.sync.one_pass import checkpoint_of
 from es_semantic.sync.report import SyncReport
@@ -27,14 +28,16 @@ def one_sync(worker: Worker, *, initial_load: bool = False) -> Steps[SyncReport]
         yield from _restore(worker, report)
         yield from _with_patience(worker, report)
     else:
-        yield from hold_back(worker.target)
         try:
+            yield from hold_back(worker.target)
             yield from _with_patience(worker, report)
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
             yield from _restore_if_possible(worker)
             raise error
         yield from give_back(list(worker.target.indices))
-    report.dead_letters = len(worker.writer.letters)
+    if worker.writer.letters:
+        listed = yield from failures_steps(worker.target, worker.binding, name=worker.name, retry=False)
+        report.dead_letters = len(listed.failures)
     if report.embedded or report.empty or report.failed:
         yield from refresh(worker.target)
     return report
@@ -51,7 +54,7 @@ def _with_patience(worker: Worker, report: SyncReport) -> Steps[None]:
     while True:
         before = checkpoint_of(worker.positions)
         try:
-            yield from worker.catch_up(report)
+            yield from refused_once(worker.catch_up(report))
         except ClusterError as error:
             attempt = attempt + 1 if checkpoint_of(worker.positions) == before else 1
             if attempt >= MAX_TRIES or not is_passing(error):
@@ -70,6 +73,6 @@ def _restore(worker: Worker, report: SyncReport) -> Steps[None]:
 def _restore_if_possible(worker: Worker) -> Steps[None]:
     try:
         yield from give_back(list(worker.target.indices))
-    except ClusterError:
+    except (ClusterError, ControlDamaged):
         # What went wrong first matters more; the next sync restores them.
         return

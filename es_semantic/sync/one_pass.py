@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 from es_semantic.cluster.steps import Compute, Handle, Join, Spawn, Steps
 from es_semantic.embedding import Embedder
 from es_semantic.embedding.cached import CachingEmbedder
-from es_semantic.errors import ClusterError, EsSemanticError
+from es_semantic.errors import EsSemanticError, NotAttached
+from es_semantic.schema.target import Target
 from es_semantic.sync.checkpoints import Position
 from es_semantic.sync.control import Checkpoints
 from es_semantic.sync.documents import Verdict
 from es_semantic.sync.embed import Embedded, Split, embed_documents
 from es_semantic.sync.feed import Feed, Page
 from es_semantic.sync.limits import FailureLimits
-from es_semantic.sync.observer import Observer
+from es_semantic.sync.observer import Observer, Outcome
 from es_semantic.sync.report import Progress, SyncReport
 from es_semantic.sync.shards import Shard
 from es_semantic.sync.tracing import record_span
+from es_semantic.sync.unchanged import require_unchanged
 from es_semantic.sync.window import Window
 from es_semantic.sync.writer import Result, Writer
 
@@ -39,6 +41,7 @@ class Pass:
     Windows are finished in the order of the feed, so a shard's position never passes a document that is not done.
     """
 
+    target: Target
     feed: Feed
     embedder: Embedder
     split: Split
@@ -63,13 +66,16 @@ class Pass:
         Raises:
             TooManyFailures: a limit of failures is exceeded.
             ModelUnavailable, ClusterError: model or cluster failed; what was written stays.
+            IndexUnavailable, NotAttached: an index is not what it was when it was looked up.
         """
         try:
             yield from self._pump()
+            yield from require_unchanged(self.target, self.report.field)
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
             if isinstance(error, Exception):
                 yield from self._finish_if_possible()
-            yield from self._save_if_possible()
+            if not isinstance(error, NotAttached):
+                yield from self._save_if_possible()
             raise error
         yield from self.checkpoints.save(self.positions)
         report = self.report
@@ -99,6 +105,7 @@ class Pass:
         self.report.read += len(page.documents)
         self.report.unchanged += unchanged
         self.observer.documents(page.shard.index, self.report.field, "unchanged", unchanged)
+        self.observer.queue("read", self.feed.unread)
         self.observer.queue("embed", len(window.work))
         self._tell()
 
@@ -106,10 +113,15 @@ class Pass:
         texts = [work.document.text for work in window.stale]
         if texts:
             window.embedded = yield Compute(lambda: self._embed(texts))
+            window.forget_texts()
         while len(self._writing) >= MAX_WRITING or (self._writing and self._writing[0][1].done()):
             yield from self._finish_oldest()
-        self._writing.append((window, (yield Spawn(self.writer.write(window)))))
+        self._writing.append((window, (yield Spawn(self._write(window)))))
         self.observer.queue("write", sum(len(waiting.work) for waiting, _ in self._writing))
+
+    def _write(self, window: Window) -> Steps[list[Result]]:
+        yield from require_unchanged(self.target, self.report.field, {shard.index for shard in window.through})
+        return (yield from self.writer.write(window))
 
     def _embed(self, texts: list[str]) -> list[Embedded]:
         started = time.monotonic()
@@ -151,10 +163,10 @@ class Pass:
         self._tell()
         # Those that are marked as failed since an earlier run were counted then.
         tried = [result for result in needed if result.work.document.verdict is not Verdict.FAILED]
-        reasons = [result.failure for result in tried if result.failure]
-        self.limits.count(len(tried), len(reasons), last=reasons[-1] if reasons else "")
+        failed = {result.place: result.failure for result in tried if result.failure}
+        self.limits.count(len(tried), failed)
 
-    def _count_one(self, result: Result) -> str:
+    def _count_one(self, result: Result) -> Outcome:
         document, outcome = result.work.document, result.outcome
         if result.failure:
             self.report.fail(document.index, document.id, result.failure)
@@ -187,7 +199,7 @@ class Pass:
     def _save_if_possible(self) -> Steps[None]:
         try:
             yield from self.checkpoints.save(self.positions)
-        except ClusterError:
+        except EsSemanticError:
             # What went wrong first matters more; what is not saved is read once more.
             return
 

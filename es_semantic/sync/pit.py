@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from es_semantic.cluster.steps import Request, Steps, url_path
@@ -12,12 +13,30 @@ from es_semantic.errors import ClusterError
 T = TypeVar("T")
 
 KEEP_ALIVE = "15m"
-"""Longest time between two pages: a page and what is left of the one before must be embedded and written in it."""
+"""Longest time between two pages, in which what a page brought must be worked off."""
 
 
-def with_pit(index: str, read: Callable[[str], Steps[T]]) -> Steps[T]:
+@dataclass(slots=True)
+class PointInTime:
+    """An index as it was; ``id`` may be another one after each page, and only the latest is to be used and closed."""
+
+    index: str
+    id: str
+    max_size: int
+    """The index's ``index.max_result_window``."""
+
+    def page(self, body: Mapping[str, Any], *, size: int, after: Sequence[Any] | None) -> Steps[list[dict[str, Any]]]:
+        """Return up to ``size`` hits of a search, those that follow the one whose sort values are ``after``."""
+        answer = yield page_request(self, body, size=size, after=after)
+        self.id = answer["pit_id"]
+        hits: list[dict[str, Any]] = answer["hits"]["hits"]
+        return hits
+
+
+def with_pit(index: str, read: Callable[[PointInTime], Steps[T]], *, max_size: int) -> Steps[T]:
     """Open a point in time, let ``read`` use it, and close it, whatever happens meanwhile."""
-    pit: str = (yield Request("POST", url_path("/{}/_pit", index), {"keep_alive": KEEP_ALIVE}))["id"]
+    opened = yield Request("POST", url_path("/{}/_pit", index), {"keep_alive": KEEP_ALIVE})
+    pit = PointInTime(index, opened["id"], max_size)
     try:
         result = yield from read(pit)
     except (Exception, KeyboardInterrupt, asyncio.CancelledError):
@@ -27,25 +46,23 @@ def with_pit(index: str, read: Callable[[str], Steps[T]]) -> Steps[T]:
     return result
 
 
-def page(
-    pit: str, body: Mapping[str, Any], *, size: int, after: Sequence[Any] | None, max_size: int, about: str
-) -> Request:
-    """Return the search for the next page; ``max_size`` is the index's ``index.max_result_window``."""
+def page_request(pit: PointInTime, body: Mapping[str, Any], *, size: int, after: Sequence[Any] | None) -> Request:
+    """Return the search for the next page."""
     paging: dict[str, Any] = {
-        "pit": {"id": pit, "keep_alive": KEEP_ALIVE},
-        "size": min(size, max_size),
+        "pit": {"id": pit.id, "keep_alive": KEEP_ALIVE},
+        "size": min(size, pit.max_size),
         "sort": [{"_shard_doc": "asc"}],
         "track_total_hits": False,
     }
     if after is not None:
         paging["search_after"] = list(after)
     params = {"allow_partial_search_results": "false"}
-    return Request("POST", "/_search", params, {**body, **paging}, about=about)
+    return Request("POST", "/_search", params, {**body, **paging}, about=pit.index)
 
 
-def _close(pit: str) -> Steps[None]:
+def _close(pit: PointInTime) -> Steps[None]:
     try:
-        yield Request("DELETE", "/_pit", body={"id": pit})
+        yield Request("DELETE", "/_pit", body={"id": pit.id})
     except ClusterError:
         # It has expired, or it will; what happened before matters more.
         return

@@ -11,7 +11,7 @@ from es_semantic.errors import RequestFailed
 from es_semantic.schema.checks import is_semantic_field
 from es_semantic.schema.target import Target
 from es_semantic.sync import bulk
-from es_semantic.sync.pit import page, with_pit
+from es_semantic.sync.pit import PointInTime, with_pit
 
 PAGE = 1000
 
@@ -20,7 +20,8 @@ def purge_steps(target: Target, *, name: str) -> Steps[int]:
     """Remove the object ``name`` from every document that has one, and return how many had.
 
     Scripted bulk updates do it, because they run no ingest pipeline: ``_update_by_query`` would run the owner's
-    pipelines over every document once more.
+    pipelines over every document once more. A point in time makes sure that every document is seen once, though each
+    one changed leaves its place and copies of a shard refresh at different times.
 
     Raises:
         RequestFailed: some documents could not be changed; running it again goes on with these.
@@ -28,18 +29,19 @@ def purge_steps(target: Target, *, name: str) -> Steps[int]:
     if not is_semantic_field(target.mapping, name):
         return 0
     yield Request("POST", url_path("/{}/_refresh", target.name))
-    removed = yield from with_pit(target.name, lambda pit: _remove_all(target, name, pit))
+    removed = yield from with_pit(
+        target.name, lambda pit: _remove_all(target, name, pit), max_size=target.max_result_window
+    )
     yield Request("POST", url_path("/{}/_refresh", target.name))
     return removed
 
 
-def _remove_all(target: Target, name: str, pit: str) -> Steps[int]:
+def _remove_all(target: Target, name: str, pit: PointInTime) -> Steps[int]:
     body = {"query": {"exists": {"field": name}}, "_source": False, "stored_fields": ["_routing"]}
     removed = 0
     after: list[Any] | None = None
     while True:
-        answer = yield page(pit, body, size=PAGE, after=after, max_size=target.max_result_window, about=target.name)
-        hits = answer["hits"]["hits"]
+        hits = yield from pit.page(body, size=PAGE, after=after)
         if not hits:
             return removed
         outcomes = yield from bulk.write([_removal(hit, name) for hit in hits])
@@ -52,7 +54,7 @@ def _remove_all(target: Target, name: str, pit: str) -> Steps[int]:
                 hint="Run the same command again; it goes on with what is left.",
             )
         removed += sum(outcome.ok for outcome in outcomes)
-        after, pit = hits[-1]["sort"], answer["pit_id"]
+        after = hits[-1]["sort"]
 
 
 def _removal(hit: dict[str, Any], name: str) -> bulk.Item:

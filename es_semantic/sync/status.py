@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from es_semantic.cluster.steps import Request, Steps, url_path
-from es_semantic.errors import Forbidden
+from es_semantic.cluster.steps import Request, Steps, optional, url_path
+from es_semantic.errors import Forbidden, RequestFailed
 from es_semantic.schema.binding import Binding
+from es_semantic.schema.control import CONTROL_INDEX, replaced
 from es_semantic.schema.target import Target
-from es_semantic.sync.checkpoints import binding_id, checkpoint_id, positions_of, read_stored
+from es_semantic.sync.checkpoints import (
+    Position,
+    StoredCheckpoint,
+    binding_id,
+    checkpoint_id,
+    positions_of,
+    read_stored,
+)
 from es_semantic.sync.control import find_control
-from es_semantic.sync.partition import WHOLE
+from es_semantic.sync.intervals import Intervals
+from es_semantic.sync.partition import WHOLE, Partition, parse_partition
 from es_semantic.sync.shards import read_shards
+
+PAGE = 1000
+"""Checkpoints read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +35,8 @@ class Status:
     Elasticsearch refuses to update keeps the mark that it had.
 
     ``unread`` is how many writes came since the last sync's checkpoint, by sequence numbers, es-semantic's own left
-    out; None where nobody has synced yet, or these credentials may not read checkpoints."""
+    out. Where partitions are synced, a write is unread until every one of them has gone past it. None where nobody has
+    synced yet, or these credentials may not read checkpoints."""
 
     index: str
     field: str
@@ -55,21 +69,79 @@ def status_steps(target: Target, binding: Binding, *, name: str) -> Steps[Status
 
 
 def _unread(target: Target, binding: Binding, name: str) -> Steps[int | None]:
-    by_id = {checkpoint_id(index, name, WHOLE): index for index in target.indices}
     try:
-        found = yield from find_control(list(by_id))
+        stored = yield from _checkpoints(list(target.indices), name)
         shards = yield from read_shards(target)
     except Forbidden:
         return None
-    stored = {by_id[each["_id"]]: read_stored(each["_source"], each["_id"]) for each in found or ()}
     if not stored:
         return None
+    bound = binding_id(binding, name)
     unread = 0
     for index in target.indices:
         here = [shard for shard in shards if shard.index == index]
-        positions, _ = positions_of(stored.get(index), here, binding_id(binding, name))
-        unread += sum(last - first + 1 for shard in here for first, last in positions[shard].unread(shard))
+        known = {
+            parse_partition(each.partition): positions_of(each, here, bound)[0]
+            for each in stored
+            if each.index == index
+        }
+        for shard in here:
+            position = read_by_all({partition: positions[shard] for partition, positions in known.items()})
+            unread += sum(last - first + 1 for first, last in position.unread(shard))
     return unread
+
+
+def read_by_all(positions: Mapping[Partition, Position]) -> Position:
+    """Return how far all documents of a shard have been read, by the positions of whichever partitions were synced.
+
+    Any way to divide the index will do: through the least of its parts everything has been read. A part that has not
+    been synced begins where the whole index is, as its worker would.
+    """
+    whole = positions.get(WHOLE, Position())
+    farthest = whole.seq_no
+    for count in {partition.count for partition in positions}:
+        parts = [positions.get(Partition(number, count), whole) for number in range(1, count + 1)]
+        farthest = max(farthest, min(part.seq_no for part in parts))
+    own = Intervals(interval for position in positions.values() for interval in position.own)
+    own.forget_through(farthest)
+    return Position(farthest, own)
+
+
+def _checkpoints(indices: Sequence[str], name: str) -> Steps[list[StoredCheckpoint]]:
+    """Return the checkpoints of all partitions; none where there is no control index."""
+    # Found by its id even where somebody has edited it, which must be told.
+    ids = [checkpoint_id(index, name, WHOLE) for index in indices]
+    ids += yield from _partitions_ids(indices, name)
+    found = yield from find_control(ids)
+    return [read_stored(each["_source"], each["_id"]) for each in found or ()]
+
+
+def _partitions_ids(indices: Sequence[str], name: str) -> Steps[list[str]]:
+    # Those who may not refresh see a partition's first checkpoint a second later.
+    yield from optional(Request("POST", url_path("/{}/_refresh", CONTROL_INDEX)), missing=(403, 404))
+    body = checkpoints_body(indices, name)
+    ids: list[str] = []
+    while True:
+        try:
+            answer = yield from optional(Request("POST", url_path("/{}/_search", CONTROL_INDEX), body=body))
+        except RequestFailed as error:
+            if error.status != 400:
+                raise
+            # Its own mapping takes this search: this is another index.
+            raise replaced(error.what) from error
+        hits = answer["hits"]["hits"] if answer else []
+        ids += [hit["_id"] for hit in hits]
+        if len(hits) < PAGE:
+            return ids
+        body = {**body, "search_after": hits[-1]["sort"]}
+
+
+def checkpoints_body(indices: Sequence[str], name: str) -> dict[str, Any]:
+    """Return the search for the first page of a semantic field's checkpoints, of all partitions; only their ids."""
+    filters = [{"term": {"kind": "checkpoint"}}, {"term": {"field": name}}, {"terms": {"index": list(indices)}}]
+    sort = [{"index": "asc"}, {"partition": "asc"}]
+    query = {"bool": {"filter": filters}}
+    return {"size": PAGE, "query": query, "_source": False, "sort": sort, "track_total_hits": False}
 
 
 def counts_body(name: str, binding: Binding) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from es_semantic.sync.documents import Document, Verdict
 from es_semantic.sync.embed import Embedded
@@ -38,6 +38,10 @@ class Window:
         """Take in a page, of whose documents the ``wanted`` need something."""
         self.through[page.shard] = page.through
         self.work += [Work(page.shard, document) for document in wanted]
+
+    def forget_texts(self) -> None:
+        """Let go of all texts: once they are embedded only hashes are needed, and texts may be large."""
+        self.work = [Work(work.shard, replace(work.document, text="")) for work in self.work]
 
     @property
     def full(self) -> bool:

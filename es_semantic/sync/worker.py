@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, Version
 from es_semantic.cluster.steps import Compute, Request, Steps, url_path
 from es_semantic.embedding import Embedder, require_same_model
-from es_semantic.errors import IndexUnavailable
 from es_semantic.schema.binding import Binding
 from es_semantic.schema.checks import require_writable
-from es_semantic.schema.target import Gives, Target
-from es_semantic.sync.checkpoints import Position, binding_id
+from es_semantic.schema.target import Target
+from es_semantic.sync.checkpoints import Position, binding_id, positions_of
 from es_semantic.sync.control import Checkpoints
 from es_semantic.sync.dead_letters import read_letters
 from es_semantic.sync.documents import Updates
 from es_semantic.sync.embed import Split, splitter
-from es_semantic.sync.feed import Feed
+from es_semantic.sync.feed import Feed, RequestSize
 from es_semantic.sync.limits import FailureLimits
 from es_semantic.sync.observer import SILENT, Observer
 from es_semantic.sync.one_pass import Pass, checkpoint_of
 from es_semantic.sync.partition import WHOLE, Partition
 from es_semantic.sync.report import Progress, SyncReport, go_on, silent
 from es_semantic.sync.shards import Shard, read_shards, refresh
+from es_semantic.sync.unchanged import re_created, require_unchanged
 from es_semantic.sync.writer import Writer
 
 
@@ -50,6 +50,7 @@ class Worker:
     options: Options
     writer: Writer
     checkpoints: Checkpoints
+    request_size: RequestSize = field(default_factory=RequestSize)
     limits: FailureLimits = field(default_factory=FailureLimits)
     positions: dict[Shard, Position] = field(default_factory=dict)
     outdated: bool = False
@@ -60,25 +61,20 @@ class Worker:
 
         Raises:
             IndexUnavailable: an index is gone, or was deleted and created again since the target was looked up.
+            NotAttached: the semantic field was detached or attached otherwise since then.
         """
         unread = yield from self._catch_up(report)
         while self.checkpoints.deleted:
-            # Dead letters may have gone with it: only reading everything again tells.
-            self.checkpoints.deleted = False
+            # Whoever detaches deletes them too. Else dead letters may be gone, so everything is read again.
+            yield from require_unchanged(self.target, self.name)
+            self.checkpoints.start_over()
             self.positions.clear()
             self.writer.letters.clear()
             unread += yield from self._catch_up(report)
         return unread
 
     def _catch_up(self, report: SyncReport) -> Steps[int]:
-        known = self.target.indices
-        started = yield from read_shards(self.target)
-        for shard in started:
-            _require_same_index(shard, known.get(shard.index))
-        # An index made by a rollover meanwhile: how it is bound is not known yet.
-        self.outdated = any(shard.index not in known for shard in started)
-        shards = [shard for shard in started if shard.index in known]
-        yield from self._load_positions(shards, report)
+        shards = self._unblocked((yield from self._look(report)), report)
         report.checkpoint = checkpoint_of(self.positions)
         unread = sum(last - first + 1 for s in shards for first, last in self.positions[s].unread(s))
         if not unread:
@@ -93,12 +89,55 @@ class Worker:
         yield from self._pass(shards, report).run()
         return unread
 
+    def _look(self, report: SyncReport) -> Steps[list[Shard]]:
+        """Return the shards as they are now; of each the position is known."""
+        shards = yield from self._known_shards()
+        while indices := sorted({shard.index for shard in shards if shard not in self.positions}):
+            loaded = yield from self.checkpoints.load(indices)
+            # Once more, because another worker may have saved a checkpoint beyond what was written at the first look.
+            shards = yield from self._known_shards()
+            for index in indices:
+                new = [shard for shard in shards if shard.index == index and shard not in self.positions]
+                positions, notes = positions_of(loaded.get(index), new, self.checkpoints.binding)
+                self.positions |= positions
+                report.notes += notes
+            self._drop_positions(shards)
+            letters = yield from read_letters(self.name, indices)
+            self.writer.letters |= {key: stored.version for key, stored in letters.items()}
+            # Before any dead letter: by the checkpoint it is noticed that somebody has deleted them.
+            yield from self.checkpoints.save(self.positions)
+        self._drop_positions(shards)
+        return shards
+
+    def _drop_positions(self, shards: Collection[Shard]) -> None:
+        """Forget shards that are no more, as after a restored snapshot."""
+        for gone in self.positions.keys() - set(shards):
+            del self.positions[gone]
+
+    def _known_shards(self) -> Steps[list[Shard]]:
+        known = self.target.indices
+        shards = yield from read_shards(self.target)
+        for shard in shards:
+            if shard.index in known and known[shard.index].settings.get("index.uuid", shard.uuid) != shard.uuid:
+                raise re_created(shard.index)
+        # An index made by a rollover meanwhile: how it is bound is not known yet.
+        self.outdated = any(shard.index not in known for shard in shards)
+        return [shard for shard in shards if shard.index in known]
+
+    def _unblocked(self, shards: list[Shard], report: SyncReport) -> list[Shard]:
+        """Leave out older indices of a data stream that must not be written, and say so where that matters."""
+        blocked = {index: blocks for index, gives in self.target.indices.items() if (blocks := gives.blocks)}
+        for index in sorted({s.index for s in shards if s.index in blocked and self.positions[s].unread(s)}):
+            report.notes.append(f"{index!r} is left out, because it is read-only: {', '.join(blocked[index])}")
+        return [shard for shard in shards if shard.index not in blocked]
+
     def _pass(self, shards: list[Shard], report: SyncReport) -> Pass:
         # The shards as just read: only they tell up to where to read.
         positions = {shard: self.positions[shard] for shard in shards}
         max_page = self.target.max_result_window
         return Pass(
-            feed=Feed(self.binding, self.name, self.options.partition, max_page, positions),
+            feed=Feed(self.binding, self.name, self.options.partition, max_page, positions, self.request_size),
+            target=self.target,
             embedder=self.embedder,
             split=self.split,
             writer=self.writer,
@@ -111,19 +150,6 @@ class Worker:
             observer=self.options.observer,
             stop=self.options.stop,
         )
-
-    def _load_positions(self, shards: list[Shard], report: SyncReport) -> Steps[None]:
-        """Learn where to go on in shards that are new, as after a rollover or a restored snapshot."""
-        new = [shard for shard in shards if shard not in self.positions]
-        gone = [shard for shard in self.positions if shard not in shards]
-        for shard in gone:
-            del self.positions[shard]
-        if new:
-            loaded, notes = yield from self.checkpoints.load(new)
-            self.positions |= loaded
-            report.notes += notes
-            indices = {shard.index for shard in shards}
-            self.writer.letters |= (yield from read_letters(self.name, indices)).keys()
 
 
 def start(
@@ -147,18 +173,9 @@ def start(
         embedder=embedder,
         split=splitter(embedder, binding.chunking),
         options=options,
-        writer=Writer(Updates(name, binding), base64, target.kind == "index", options.observer),
+        writer=Writer(Updates(name, binding), base64, options.observer),
         checkpoints=Checkpoints(name, options.partition, binding_id(binding, name)),
     )
-
-
-def _require_same_index(shard: Shard, gives: Gives | None) -> None:
-    """Refuse an index of which only the name is that of the one looked up: it may not be attached, or otherwise."""
-    if gives is not None and gives.settings.get("index.uuid", shard.uuid) != shard.uuid:
-        raise IndexUnavailable(
-            f"index {shard.index!r} was deleted and created again meanwhile",
-            hint="If it was created without an index template that is attached, attach it again; then sync.",
-        )
 
 
 def _is_durable(settings: Any) -> bool:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from es_semantic.cluster.steps import Steps
 from es_semantic.errors import Forbidden, IndexUnavailable
+from es_semantic.schema.control import Version
 from es_semantic.sync import bulk
 from es_semantic.sync.control import write_control
 from es_semantic.sync.dead_letters import DeadLetter, delete_letter, letter_id, now, put_letter
 from es_semantic.sync.documents import Document, Updates, Verdict
 from es_semantic.sync.embed import Embedded
 from es_semantic.sync.observer import Observer
+from es_semantic.sync.unchanged import re_created
 from es_semantic.sync.window import Window, Work
 
 
@@ -25,21 +27,25 @@ class Result:
     embedded: Embedded | None
     failure: str = ""
 
+    @property
+    def place(self) -> str:
+        """Where the document is: equal for equal index, id and routing."""
+        document = self.work.document
+        return repr((document.index, document.id, document.routing))
+
 
 @dataclass(slots=True)
 class Writer:
     """Writes windows; several may be under way at once.
 
     ``base64`` says whether the server takes vectors as base64, None until a write has shown it. ``letters`` are the ids
-    of the dead letters that are known to be in the control index. ``one_index`` is False for a data stream, of which an
-    older index may well be blocked: its documents fail alone.
+    and versions of the dead letters that are known to be in the control index.
     """
 
     updates: Updates
     base64: bool | None
-    one_index: bool
     observer: Observer
-    letters: set[str] = field(default_factory=set)
+    letters: dict[str, Version] = field(default_factory=dict)
     size: bulk.BodySize = field(default_factory=bulk.BodySize)
 
     def needs(self, document: Document) -> bool:
@@ -76,16 +82,20 @@ class Writer:
     def _write_vectors(self, stale: Sequence[Work], embedded: Sequence[Embedded]) -> Steps[list[bulk.Outcome]]:
         """Write vectors as base64 unless the server is known to be too old for that (before 9.3).
 
-        Where these credentials hide its version, the first write finds out: refused documents are sent again as lists.
+        Where these credentials hide its version, the first write finds out: refused vectors are sent again as lists.
         """
         outcomes = yield from self._bulk(list(self._items(stale, embedded, base64=self.base64 is not False)))
-        if self.base64 is not None:
+        # Marks without a vector are taken by any server.
+        vectors = [i for i, each in enumerate(embedded) if each.vectors is not None]
+        if self.base64 is not None or not vectors:
             return outcomes
-        if any(outcome.ok for outcome in outcomes):
-            self.base64 = True
-        elif stale:
-            outcomes = yield from self._bulk(list(self._items(stale, embedded, base64=False)))
-            self.base64 = False if any(outcome.ok for outcome in outcomes) else None
+        self.base64 = True if any(outcomes[i].ok for i in vectors) else None
+        if self.base64 is None:
+            works, again = [stale[i] for i in vectors], [embedded[i] for i in vectors]
+            as_lists = yield from self._bulk(list(self._items(works, again, base64=False)))
+            self.base64 = False if any(outcome.ok for outcome in as_lists) else None
+            for i, outcome in zip(vectors, as_lists, strict=True):
+                outcomes[i] = outcome
         return outcomes
 
     def _items(self, stale: Sequence[Work], embedded: Sequence[Embedded], *, base64: bool) -> Iterator[bulk.Item]:
@@ -97,13 +107,12 @@ class Writer:
 
     def _require_usable(self, written: Sequence[Work], outcomes: Sequence[bulk.Outcome]) -> None:
         for work, outcome in zip(written, outcomes, strict=True):
-            # Over the flood-stage disk watermark (429) every index is blocked until there is room again.
-            if outcome.blocked and (self.one_index or outcome.status in bulk.OVERLOADED):
+            if outcome.blocked:
                 raise _unavailable(f"writing is blocked: {outcome.reason}", outcome)
             if outcome.error_type in ("index_not_found_exception", "index_closed_exception"):
                 raise _unavailable(f"index {work.document.index!r} is gone or closed: {outcome.reason}", outcome)
             if outcome.index_uuid not in (None, work.shard.uuid, "_na_"):
-                raise _unavailable(f"index {work.document.index!r} was deleted and created again meanwhile", outcome)
+                raise re_created(work.document.index)
             if outcome.error_type == "security_exception":
                 raise Forbidden(
                     f"these credentials may not write to {work.document.index!r}: {outcome.reason}",
@@ -113,19 +122,26 @@ class Writer:
                 )
 
     def _keep_letters(self, results: Sequence[Result]) -> Steps[None]:
+        """Renew the dead letters of documents that failed, and delete those of documents that are well.
+
+        They are renewed even where nothing has changed: so whoever was about to delete one, having seen the document
+        as it was before, deletes an older version, which Elasticsearch refuses.
+        """
         dead = {self._letter_id(result.work.document): result for result in results if result.failure}
         well = {
             self._letter_id(result.work.document)
             for result in results
             if not result.failure and (result.outcome is None or result.outcome.ok)
         }
-        # A document that was marked as failed is told of once; one that fails anew may have another reason.
-        new = [r for key, r in dead.items() if r.outcome is not None or key not in self.letters]
-        gone = well & self.letters
-        items = [put_letter(self.updates.name, self._letter(result)) for result in new]
-        yield from write_control([*items, *map(delete_letter, gone)])
-        self.letters -= gone
-        self.letters |= dead.keys()
+        gone = [key for key in well if key in self.letters]
+        items = [put_letter(self.updates.name, self._letter(result)) for result in dead.values()]
+        items += [delete_letter(key, self.letters[key]) for key in gone]
+        outcomes = yield from write_control(items)
+        for key, outcome in zip(dead, outcomes, strict=False):
+            self.letters[key] = (outcome.seq_no, outcome.primary_term)
+        for key in gone:
+            # What another worker has renewed meanwhile is told of by `failures`, which looks at the document.
+            del self.letters[key]
 
     def _letter(self, result: Result) -> DeadLetter:
         document = result.work.document

@@ -1,5 +1,7 @@
 """Every write path, in random order, between the steps of a worker that is killed at random: the guarantee holds.
 
+Beside it a second worker runs, dead letters are listed and queued again, and between two runs checkpoints get lost.
+
 At every checkpoint that a sync reports, each document last written at or below it is read, hashed, embedded again and
 compared; at the end all are, and what their owner wrote is compared with a plain Python model. Two seeds run always;
 ``ES_SEMANTIC_SEEDS=200 pytest tests/faults/test_interleavings.py`` (``make soak``) runs as many others.
@@ -77,8 +79,27 @@ class World:
         ]
 
     def write(self) -> None:
-        """One random write."""
-        self.random.choice(self.writes)()
+        """One random write, or what others do beside the worker."""
+        if self.random.random() < 0.04:
+            self.random.choice([self.another_sync, self.list_failures, self.retry_failures])()
+        else:
+            self.random.choice(self.writes)()
+
+    def another_sync(self) -> None:
+        partition = self.random.choice(["1/1", "2/2"])
+        es_semantic.sync(self.client, self.index, model=self.embedder, partition=partition)
+
+    def list_failures(self) -> None:
+        es_semantic.failures(self.client, self.index)
+
+    def retry_failures(self) -> None:
+        es_semantic.failures(self.client, self.index, retry=True)
+
+    def lose_checkpoints(self) -> None:
+        """Somebody deletes what the control index has on this index."""
+        mine = {"term": {"index": self.index}}
+        self.client.indices.refresh(index=CONTROL_INDEX)
+        self.client.delete_by_query(index=CONTROL_INDEX, query=mine, refresh=True)
 
     def some_id(self) -> str:
         return self.random.choice(IDS)
@@ -219,6 +240,7 @@ def test_the_guarantee_holds_whatever_happens_between_the_steps(
     print(f"seed {seed}")
     monkeypatch.setattr(window, "WINDOW", 5)
     name = make_index(PROPERTIES, settings=SETTINGS)
+    client.indices.create(index=f"{name}-from", mappings={"properties": PROPERTIES}, settings={"number_of_replicas": 0})
     world = World(client, name, seed)
     for _ in range(20):
         world.put()
@@ -238,6 +260,8 @@ def one_round(world: World) -> bool:
     """Some writes, then a sync with writes, lost answers and perhaps its end between its steps; was it killed?"""
     for _ in range(world.random.randrange(6)):
         world.write()
+    if world.random.random() < 0.1:
+        world.lose_checkpoints()
     partition = world.random.choice(["1/1", "1/1", "1/1", "1/2", "2/2"])
     dying = world.random.random() < 0.5
     checked: dict[str, dict[str, int]] = {}

@@ -100,7 +100,6 @@ def test_an_overload_without_end_is_an_error_and_the_next_sync_goes_on(
 
 def test_the_command_line_ends_with_1(proxy: FaultProxy, client: Elasticsearch, make_index: MakeIndex) -> None:
     owner = attached(client, make_index(TITLE), 1)
-    # The client that the command line makes tries three times more.
     proxy.add(Rule(TooMany(), when=ends("/_refresh")))
     ended = command_line(proxy.url, "sync", owner.index)
     assert (ended.returncode, "Traceback" in ended.stderr) == (1, False), ended.stderr

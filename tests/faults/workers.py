@@ -302,7 +302,8 @@ from es_semantic.sync import once
 from tests.faults.workers import Counting
 
 once.FIRST_WAIT, once.LONGEST_WAIT = 0.01, 0.05
-api.settings_for, api.cached_embedder = lambda *_, **__: None, lambda *_: Counting()
+api.embedder_for = lambda *_, **__: Counting()
+api.cached_embedder = lambda *_: Counting()
 main()
 """
 

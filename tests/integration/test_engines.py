@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -30,10 +28,9 @@ from es_semantic.embedding.engines.trial import cosines, timed, tried
 from es_semantic.embedding.protocol import Embeddings
 from es_semantic.embedding.sentence_transformers import SentenceTransformerEmbedder
 from es_semantic.embedding.unicode import encodable
-from es_semantic.errors import InputRejected, ModelUnavailable
-from tests.small_models import routed_model, small_model
+from es_semantic.errors import InputRejected, MissingExtra, ModelUnavailable
+from tests.small_models import HIDDEN, routed_model, small_model
 
-ROOT = Path(__file__).resolve().parents[2]
 BF16 = pytest.param(
     "torch-bf16",
     marks=pytest.mark.skipif(
@@ -43,6 +40,7 @@ BF16 = pytest.param(
 EXACT = ["auto", "openvino", BF16]
 ODD = ["", " ", "\x00", "\u200b", "\ufffe", "\U0010ffff", "a\x00b", "\n\n", "\ud800", "\u0301" * 400, "word " * 5000]
 MANY = [f"text number {i} " + "word " * (i * 7 % 300) for i in range(BULK)]
+FIXED = [*PROBES, *ODD, *MANY]
 
 
 def embedder(**given: object) -> SentenceTransformerEmbedder:
@@ -62,10 +60,22 @@ def prepared() -> Callable[[str], SentenceTransformerEmbedder]:
     def get(engine: str) -> SentenceTransformerEmbedder:
         if engine not in ready:
             ready[engine] = embedder(engine=engine)
-            ready[engine].embed_documents(MANY)
+            ready[engine].embed_documents(["a text"] * BULK)
         return ready[engine]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a small model, for what does not depend on the weights."""
+    return small_model(tmp_path_factory.mktemp("small"), pooling="mean")
+
+
+@pytest.fixture(scope="module")
+def wanted(fp32: SentenceTransformerEmbedder) -> Embeddings:
+    """What torch makes of the fixed texts."""
+    return fp32.embed_documents(FIXED)
 
 
 def least(a: Embeddings, b: Embeddings) -> float:
@@ -79,9 +89,8 @@ Prepared = Callable[[str], SentenceTransformerEmbedder]
 
 
 @pytest.mark.parametrize("engine", EXACT)
-def test_fixed_texts_have_the_same_vectors(engine: str, prepared: Prepared, fp32: SentenceTransformerEmbedder) -> None:
-    texts = [*PROBES, *ODD, *MANY]
-    found, wanted = prepared(engine).embed_documents(texts), fp32.embed_documents(texts)
+def test_fixed_texts_have_the_same_vectors(engine: str, prepared: Prepared, wanted: Embeddings) -> None:
+    found = prepared(engine).embed_documents(FIXED)
     assert least(found, wanted) >= MIN_COSINE
     assert found.over_long == wanted.over_long
     assert found.vectors.dtype == np.float32
@@ -92,7 +101,7 @@ def test_fixed_texts_have_the_same_vectors(engine: str, prepared: Prepared, fp32
 def test_any_texts_have_the_same_vectors(engine: str, prepared: Prepared, fp32: SentenceTransformerEmbedder) -> None:
     one = prepared(engine)
 
-    @settings(deadline=None, max_examples=25, print_blob=True)
+    @settings(deadline=None, max_examples=15, print_blob=True)
     @given(st.lists(st.text(st.characters(codec=None), max_size=400), max_size=6))
     def check(texts: list[str]) -> None:
         found, wanted = one.embed_documents(texts), fp32.embed_documents(texts)
@@ -102,36 +111,39 @@ def test_any_texts_have_the_same_vectors(engine: str, prepared: Prepared, fp32: 
     check()
 
 
-def test_int8_is_near_and_says_how_near(prepared: Prepared, caplog: pytest.LogCaptureFixture) -> None:
+def test_int8_is_near_and_says_how_near(
+    fp32: SentenceTransformerEmbedder, wanted: Embeddings, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "es_semantic.embedding"):
-        small = embedder(engine="openvino-int8")
-        found = small.embed_documents(MANY)
+        int8 = embedder(engine="openvino-int8")
+        found = int8.embed_documents(MANY)
     shown = re.search(r"openvino-int8 gives other vectors .* at least (0\.\d{4}), on average (0\.\d{4})", caplog.text)
     assert shown is not None
     assert 0.8 < float(shown[1]) < float(shown[2]) < MIN_COSINE
-    wanted = prepared("openvino").embed_documents(MANY)
-    assert MIN_COSINE > cosines(found.vectors, wanted.vectors).mean() > 0.95
-    assert found.over_long == wanted.over_long
-    assert small.embed_queries(["a"]).vectors == pytest.approx(prepared("openvino").embed_queries(["a"]).vectors)
+    before = FIXED.index(MANY[0])
+    assert MIN_COSINE > cosines(found.vectors, wanted.vectors[before:]).mean() > 0.95
+    assert found.over_long == tuple(i - before for i in wanted.over_long if i >= before)
+    assert int8.embed_queries(["a"]).vectors == pytest.approx(fp32.embed_queries(["a"]).vectors, abs=1e-6)
 
 
 @pytest.mark.parametrize("engine", EXACT)
-def test_the_order_of_the_texts_is_kept(engine: str, prepared: Prepared) -> None:
+def test_the_order_of_the_texts_is_kept(engine: str, prepared: Prepared, wanted: Embeddings) -> None:
     seed = random.randrange(1_000_000)
     print(f"seed {seed}")
-    order = random.Random(seed).sample(range(len(MANY)), len(MANY))
-    straight = prepared(engine).embed_documents(MANY)
-    mixed = prepared(engine).embed_documents([MANY[i] for i in order])
-    assert float(cosines(mixed.vectors, straight.vectors[order]).min()) >= MIN_COSINE
-    assert set(mixed.over_long) == {order.index(i) for i in straight.over_long}
+    order = random.Random(seed).sample(range(len(FIXED)), BULK)
+    mixed = prepared(engine).embed_documents([FIXED[i] for i in order])
+    assert float(cosines(mixed.vectors, wanted.vectors[order]).min()) >= MIN_COSINE
+    assert mixed.over_long == tuple(place for place, i in enumerate(order) if i in wanted.over_long)
 
 
 def test_more_texts_than_one_slice(prepared: Prepared, fp32: SentenceTransformerEmbedder) -> None:
     texts = [f"number {i}" for i in range(1100)]
     texts[3] = texts[700] = "word " * 300
-    found, wanted = prepared("openvino").embed_documents(texts), fp32.embed_documents(texts)
+    found = prepared("openvino").embed_documents(texts)
     assert found.over_long == (3, 700)
-    assert least(found, wanted) >= MIN_COSINE
+    some = [*range(0, 1100, 9), 3, 511, 512, 700, 1023, 1024, 1099]
+    wanted = fp32.embed_documents([texts[i] for i in some])
+    assert float(cosines(found.vectors[some], wanted.vectors).min()) >= MIN_COSINE
 
 
 # The same tokens
@@ -163,8 +175,9 @@ def _tokenised_models() -> list[Any]:
 # Models of other shapes
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "lasttoken"])
-@pytest.mark.parametrize("dense", [False, True], ids=["plain", "dense"])
+@pytest.mark.parametrize(
+    ("pooling", "dense"), [("cls", False), ("mean", False), ("max", False), ("lasttoken", False), ("cls", True)]
+)
 def test_small_models_of_other_shapes(tmp_path: Path, pooling: str, dense: bool) -> None:
     folder = small_model(tmp_path, pooling=pooling, dense=dense, window=64)
     shared = {"name": folder, "document_prompt": "passage: ", "offline": True}
@@ -222,32 +235,33 @@ class Noisy:
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         found = self._right.embed(texts)
-        noise = np.random.default_rng(1).normal(scale=0.002, size=found.vectors.shape)
+        noise = np.random.default_rng(1).normal(scale=0.006, size=found.vectors.shape)
         return Embeddings((found.vectors + noise).astype(np.float32), found.over_long)
 
 
 def test_an_engine_that_deviates_is_refused(
-    fp32: SentenceTransformerEmbedder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    small: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    fp32 = embedder(engine="torch", name=small)
     trial = tried(Noisy(fp32), timed(fp32)[0])
     assert 0.99 < trial.min_cosine < MIN_COSINE
     assert "deviate" in trial.problem
     monkeypatch.setattr(bulk, "openvino_engines", lambda _: [lambda: Noisy(fp32)])
-    one = embedder(engine="openvino")
+    one = embedder(engine="openvino", name=small)
     for texts in (MANY, ["one text"]):
         with pytest.raises(ModelUnavailable, match=r"min cosine 0\.99\d+, wanted 0\.9999") as caught:
             one.embed_documents(texts)
         assert "models.*.engine" in caught.value.hint
-    assert one.embed_queries(["a query is not concerned"]).vectors.shape == (1, 384)
+    assert one.embed_queries(["a query is not concerned"]).vectors.shape == (1, HIDDEN)
     with caplog.at_level(logging.INFO, "es_semantic.embedding"):
-        found = embedder(engine="auto").embed_documents(MANY)
+        found = embedder(engine="auto", name=small).embed_documents(MANY)
     assert "engine noisy is refused" in caplog.text
     assert least(found, fp32.embed_documents(MANY)) >= MIN_COSINE
 
 
-def test_the_choice_is_logged_with_its_ratios(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_choice_is_logged_with_its_ratios(small: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "es_semantic.embedding"):
-        one = embedder(engine="auto")
+        one = embedder(engine="auto", name=small)
         one.embed_documents(MANY[: BULK - 1])
         assert not caplog.records
         one.embed_documents(MANY)
@@ -259,11 +273,11 @@ def test_the_choice_is_logged_with_its_ratios(caplog: pytest.LogCaptureFixture) 
     assert not any(text in caplog.text for text in (MANY[0], PROBES[3]))
 
 
-def test_no_bfloat16_hardware_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bfloat16_hardware_is_said(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if hasattr(torch.cpu, "get_capabilities"):
         monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     with pytest.raises(ModelUnavailable, match="avx512_bf16") as caught:
-        embedder(engine="torch-bf16").embed_documents(MANY)
+        embedder(engine="torch-bf16", name=small).embed_documents(MANY)
     assert "auto" in caught.value.hint
 
 
@@ -301,96 +315,37 @@ def test_many_threads_prepare_one_engine_and_get_their_own_vectors(fp32: Sentenc
     assert all(least(found[n], fp32.embed_documents(parts[n])) >= MIN_COSINE for n in range(len(parts)))
 
 
-def test_the_conversion_leaves_the_torch_model_as_it_was() -> None:
-    one = embedder(engine="torch")
+def test_the_conversion_leaves_the_torch_model_as_it_was(small: str) -> None:
+    one = embedder(engine="torch", name=small)
     before = one.embed_queries(MANY[:8]).vectors
     convert(one._loaded())
     assert np.array_equal(one.embed_queries(MANY[:8]).vectors, before)
 
 
-# In a process of its own
-
-PREPARE = """
-from es_semantic.config import SentenceTransformersModel
-from es_semantic.embedding import load_embedder
-embedder = load_embedder(SentenceTransformersModel(engine={engine!r}))
-embedder.embed_documents(["a text"] * 64)
-"""
-
-
-def _python(code: str, home: Path) -> subprocess.CompletedProcess[str]:
-    home.mkdir(exist_ok=True)
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HOME": str(home)}
-    for name in ("CI", "TF_BUILD", "JENKINS_URL", "NNCF_CI", "NNCF_DEV"):
-        environment.pop(name, None)
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("engine", ["auto", "openvino-int8"])
-def test_nothing_is_printed_and_no_telemetry_file_is_made(engine: str, tmp_path: Path) -> None:
-    code = "import logging; logging.disable()\n" + PREPARE.format(engine=engine)
-    done = _python(code + "import sys; assert sys.modules['openvino_telemetry'] is None", tmp_path)
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-    assert [file for file in tmp_path.rglob("*") if "intel" in str(file)] == []
-
-
-def test_nothing_is_sent_where_the_program_imported_openvino_before(tmp_path: Path) -> None:
-    # The sender starts a process per message: a send that is not stopped would appear here as a call.
-    spy = """
-import logging; logging.disable()
-import openvino, openvino.tools.ovc, openvino_telemetry
-from openvino_telemetry.backend.backend_ga4 import GA4Backend
-sent = []
-GA4Backend.send = lambda self, message: sent.append(message)
-"""
-    finish = "\nopenvino_telemetry.Telemetry().force_shutdown(1.0)\nprint(len(sent))\n"
-    control = "from openvino_telemetry import Telemetry\nTelemetry('a', '1', 'tid', 'ga4', False).start_session('a')"
-    assert _python(spy + control + finish, tmp_path / "a").stdout == "1\n"
-    assert _python(spy + control + PREPARE.format(engine="openvino") + finish, tmp_path / "b").stdout == "1\n"
+# Libraries that are missing
 
 
 @pytest.mark.parametrize(
-    ("engine", "hidden", "command"),
-    [
-        ("openvino", "openvino", "pip install 'es-semantic[openvino]'"),
-        ("openvino-int8", "openvino", "pip install 'es-semantic[openvino-int8]'"),
-        ("openvino-int8", "nncf", "pip install 'es-semantic[openvino-int8]'"),
-    ],
+    ("engine", "hidden"), [("openvino", "openvino"), ("openvino-int8", "openvino"), ("openvino-int8", "nncf")]
 )
-def test_a_missing_library_is_named_with_the_command(engine: str, hidden: str, command: str, tmp_path: Path) -> None:
-    code = f"""
-import sys
-sys.modules[{hidden!r}] = None
-from es_semantic.errors import MissingExtra
-from es_semantic.config import SentenceTransformersModel
-from es_semantic.embedding import load_embedder
-embedder = load_embedder(SentenceTransformersModel(engine={engine!r}))
-embedder.embed_queries(["a query"])
-for count in (1, 64):
-    try:
-        embedder.embed_documents(["a text"] * count)
-    except MissingExtra as error:
-        print(error.what, error.hint)
-"""
-    done = _python(code, tmp_path)
-    assert done.stdout.count(command) == 2, done.stderr
-    assert done.stdout.count(f"needs {hidden},") == 2
+def test_a_missing_library_is_named_with_the_command_before_any_model_is_loaded(
+    engine: str, hidden: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, hidden, None)
+    with pytest.raises(MissingExtra, match=f"needs {hidden},") as caught:
+        embedder(engine=engine, name="nobody/no-such-model", offline=True)
+    assert f"pip install 'es-semantic[{engine}]'" in caught.value.hint
+    with pytest.raises(ModelUnavailable, match="no-such-model"):
+        embedder(engine="torch", name="nobody/no-such-model", offline=True)
 
 
-def test_auto_does_without_openvino(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['openvino'] = None\nimport logging; logging.basicConfig(level=20)\n"
-    done = _python(code + PREPARE.format(engine="auto"), tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "openvino is not tried" in done.stderr
-    assert "pip install 'es-semantic[openvino]'" in done.stderr
-
-
-def test_a_query_and_a_few_documents_load_no_engine(tmp_path: Path) -> None:
-    code = """
-import sys
-from es_semantic.embedding import load_embedder
-embedder = load_embedder()
-embedder.profile; embedder.embed_queries(["a"]); embedder.embed_documents(["a"] * 63)
-print({"openvino", "nncf"} & set(sys.modules))
-"""
-    assert _python(code, tmp_path).stdout == "set()\n"
+def test_auto_does_without_openvino(
+    small: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with caplog.at_level(logging.INFO, "es_semantic.embedding"):
+        found = embedder(engine="auto", name=small).embed_documents(MANY)
+    assert least(found, embedder(engine="torch", name=small).embed_documents(MANY)) >= MIN_COSINE
+    assert "openvino is not tried" in caplog.text
+    assert "pip install 'es-semantic[openvino]'" in caplog.text
+    assert "openvino (" not in caplog.text

@@ -144,7 +144,7 @@ def test_what_is_queued_again_is_written_once_its_cause_is_mended(cli: Cli, clie
     assert es_semantic.sync(client, index, model=TinyEmbedder()).embedded == 0
     ran = cli("failures", index, "--retry")
     assert ran.code == 0
-    assert f"2 of 2 queued again. Next: es-semantic sync {index}" in ran.err
+    assert f"2 of 2 queued again.\nNext: es-semantic sync {index}" in ran.err
     # Queued is no dead letter; until the next sync it is pending.
     assert ids(cli("failures", index, "--json").json) == []
     client.indices.refresh(index=index)

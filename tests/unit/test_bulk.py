@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +22,14 @@ from es_semantic.sync.bulk import (
     BodySize,
     Item,
     Outcome,
-    bodies,
+    cut,
     full_jitter,
     write,
 )
 from es_semantic.sync.documents import Updates, read_document
-from es_semantic.sync.embed import embed_documents, whole
+from es_semantic.sync.embed import Embedded, embed_documents, whole
 from es_semantic.sync.feed import Page
-from es_semantic.sync.observer import Unobserved
+from es_semantic.sync.observer import Retried, Unobserved
 from es_semantic.sync.shards import Shard
 from es_semantic.sync.window import Window
 from es_semantic.sync.writer import Writer
@@ -42,6 +43,12 @@ UNREADABLE = {"update": {"status": 400, "error": {"type": "document_parsing_exce
 
 Answer = list[dict[str, Any]] | ClusterError
 """The items of a bulk answer, or how the whole request was refused."""
+
+
+def bodies(items: list[Item], wanted: list[int], limit: int) -> Iterator[list[int]]:
+    left = deque(wanted)
+    while left:
+        yield cut(items, left, limit)
 
 
 @given(st.lists(st.binary(max_size=30)), st.data(), st.integers(1, 60))
@@ -83,6 +90,7 @@ def drive(steps: Steps[Any], answer: Callable[[list[bytes]], Answer]) -> Driven:
             continue
         assert isinstance(step, Request)
         assert isinstance(step.body, list)
+        assert step.resend == "never", "the loop is ours"
         driven.sent.append(step.body)
         reply = answer(step.body)
         if isinstance(reply, ClusterError):
@@ -168,6 +176,43 @@ def test_a_body_that_is_too_large_is_halved_and_only_the_item_that_is_alone_too_
     assert driven.pauses == []
 
 
+def test_what_was_too_large_once_is_not_sent_again() -> None:
+    """A proxy takes a megabyte: of 32 MB little more than what the first body wasted is sent twice."""
+    size, taken = BodySize(), 1 << 20
+    items: list[Item] = [[b"x" * 99_999] for _ in range(320)]
+    refused: list[int] = []
+
+    def answer(lines: list[bytes]) -> Answer:
+        length = sum(len(line) + 1 for line in lines)
+        if length > taken:
+            refused.append(length)
+            return RequestFailed("too large", status=413)
+        return [OK] * len(lines)
+
+    assert all(outcome.ok for outcome in drive(write(items, size=size), answer).result)
+    assert sum(refused) <= 2 * LARGEST_BODY
+    assert taken // 2 <= size.ceiling <= taken
+    before = len(refused)
+    drive(write(items, size=size), answer)
+    assert len(refused) == before, "it has learnt"
+
+
+def test_an_item_that_is_alone_too_large_says_nothing_of_the_others() -> None:
+    size = BodySize()
+
+    def answer(lines: list[bytes]) -> Answer:
+        return RequestFailed("too large", status=413) if b"large" in lines[0] else [OK] * len(lines)
+
+    driven = drive(write([[b"large"]], size=size), answer)
+    assert ([outcome.status for outcome in driven.result], size.ceiling) == ([413], LARGEST_BODY)
+
+
+def test_reasons_quote_nothing_of_the_document() -> None:
+    quoting = {"type": "document_parsing_exception", "reason": "failed to parse", "caused_by": {"reason": "my diary"}}
+    driven = drive(write([[b"a"]]), in_turn([{"update": {"status": 400, "error": quoting}}]))
+    assert driven.result == [Outcome(400, "document_parsing_exception", "failed to parse: [masked]")]
+
+
 def test_nothing_is_sent_for_nothing() -> None:
     driven = drive(write([]), in_turn())
     assert (driven.result, driven.sent, driven.pauses) == ([], [], [])
@@ -178,10 +223,10 @@ class Counting(Unobserved):
         self.rejected = 0
         self.retries: list[str] = []
 
-    def too_many_requests(self, count: int) -> None:
-        self.rejected += count
+    def overload(self, items: int) -> None:
+        self.rejected += items
 
-    def retry(self, what: str) -> None:
+    def retry(self, what: Retried) -> None:
         self.retries.append(what)
 
 
@@ -210,6 +255,18 @@ def test_bodies_keep_within_their_bounds(answers: list[tuple[bool, float]]) -> N
         size.learn(overloaded=overloaded, seconds=seconds)
         assert SMALLEST_BODY <= size.limit <= LARGEST_BODY
         assert size.limit <= before if overloaded else True
+
+
+@given(st.lists(st.one_of(st.booleans(), st.integers(2, LARGEST_BODY)), max_size=60))
+def test_bodies_never_grow_to_what_was_too_large(answers: list[bool | int]) -> None:
+    size, smallest = BodySize(), LARGEST_BODY + 1
+    for answer in answers:
+        if isinstance(answer, bool):
+            size.learn(overloaded=answer, seconds=0)
+        else:
+            size.refused(answer)
+            smallest = min(smallest, answer)
+        assert 0 < size.limit < smallest
 
 
 def test_a_refused_body_is_followed_by_smaller_ones() -> None:
@@ -255,7 +312,7 @@ def test_a_server_of_unknown_age_is_tried_with_base64_first(
 ) -> None:
     embedder = TinyEmbedder()
     bound = binding("title")
-    writer = Writer(Updates("semantic", bound), known, True, Unobserved())
+    writer = Writer(Updates("semantic", bound), known, Unobserved())
     hit = {"_index": "i", "_id": "1", "_seq_no": 1, "_primary_term": 1, "_source": {"title": "red"}}
     document = read_document(hit, bound, "semantic")
     window = Window(embedded=embed_documents(embedder, [document.text], whole))
@@ -267,3 +324,20 @@ def test_a_server_of_unknown_age_is_tried_with_base64_first(
     assert [encoded in body[1] for body in driven.sent[: len(answers)]] == sent_as_base64
     assert writer.base64 is known_afterwards
     assert [bool(result.failure) for result in driven.result] == [bool(dead_letter)]
+
+
+def test_a_mark_without_vector_says_nothing_of_the_server_s_age() -> None:
+    embedder, bound = TinyEmbedder(), binding("title")
+    writer = Writer(Updates("semantic", bound), None, Unobserved())
+    hits = [
+        {"_index": "i", "_id": str(i), "_seq_no": i, "_primary_term": 1, "_source": {"title": "red"}} for i in (1, 2)
+    ]
+    documents = [read_document(hit, bound, "semantic") for hit in hits]
+    embedded = embed_documents(embedder, ["red"], whole)
+    window = Window(embedded=[*embedded, Embedded(None, reason="refused")])
+    window.add(Page(Shard("i", "u", 0, "h", 2), documents, 2), documents)
+    stored: Answer = [{"index": {"status": 201}}]
+    driven = drive(writer.write(window), in_turn([UNREADABLE, OK], [OK], stored))
+    assert [len(body) for body in driven.sent] == [4, 2, 2], "only the vector is sent again"
+    assert writer.base64 is False
+    assert [result.failure for result in driven.result] == ["", "refused"]

@@ -32,6 +32,7 @@ from es_semantic.sync.shards import Shard
 from tests.schema_targets import binding
 
 INDEX, UUID, NAME, BINDING, ID = "books", "uuid-1", "semantic", "binding-1", "checkpoint-x"
+GENERATION = "generation-1"
 
 numbers = st.integers(NEVER, 2**63 - 1)
 pairs = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 50)).map(lambda pair: (pair[0], sum(pair))))
@@ -50,7 +51,9 @@ def positions(draw: st.DrawFn) -> dict[Shard, Position]:
 
 def document(of: dict[Shard, Position], *, partition: Partition = WHOLE) -> dict[str, Any]:
     """What is stored, after a way through JSON."""
-    written: dict[str, Any] = orjson.loads(orjson.dumps(stored(INDEX, UUID, NAME, partition, BINDING, of)))
+    written: dict[str, Any] = orjson.loads(
+        orjson.dumps(stored(of, name=NAME, partition=partition, binding=BINDING, generation=GENERATION))
+    )
     return written
 
 
@@ -191,10 +194,7 @@ def test_no_checkpoint_at_all() -> None:
 
 @given(positions(), st.data())
 def test_the_farther_of_two_workers_holds_shard_by_shard(ours: dict[Shard, Position], data: st.DataObject) -> None:
-    theirs = {
-        each: Position(data.draw(st.integers(NEVER, each.global_checkpoint)), Intervals(data.draw(pairs)))
-        for each in ours
-    }
+    theirs = {each: Position(data.draw(st.integers(NEVER, 2**63 - 1)), Intervals(data.draw(pairs))) for each in ours}
     before = plain(ours)
     merged(ours, checkpoint(theirs), BINDING)
     for each, position in ours.items():

@@ -22,7 +22,7 @@ from es_semantic.sync.documents import (
     read_document,
     search_body,
 )
-from es_semantic.sync.pit import page
+from es_semantic.sync.pit import PointInTime, page_request
 from tests.embedder import TinyEmbedder
 from tests.schema_targets import index
 
@@ -160,7 +160,7 @@ def test_no_vector_travels_when_reading(binding: Binding) -> None:
 
 
 def test_a_page_goes_on_after_the_last_and_is_no_larger_than_the_index_allows() -> None:
-    request = page("pit", {"query": {}}, size=256, after=[3], max_size=50, about="i")
+    request = page_request(PointInTime("i", "pit", max_size=50), {"query": {}}, size=256, after=[3])
     assert isinstance(request.body, dict)
     assert (request.body["size"], request.body["search_after"]) == (50, [3])
     assert index({}, max_result_window="50").max_result_window == 50

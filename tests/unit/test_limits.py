@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -11,13 +12,20 @@ from hypothesis import strategies as st
 from es_semantic.errors import TooManyFailures
 from es_semantic.sync.limits import MAX_FAILED_BATCHES, MAX_FAILURES, MAX_SHARE, WINDOW, FailureLimits
 
+ids = itertools.count()
+
 
 def count(batches: Sequence[tuple[int, int]], limits: FailureLimits | None = None) -> FailureLimits:
     """Take batches of (documents, failed) into account."""
     limits = limits or FailureLimits()
     for documents, failed in batches:
-        limits.count(documents, failed, last="why")
+        limits.count(documents, anew(failed))
     return limits
+
+
+def anew(failed: int) -> dict[str, str]:
+    """So many failures of documents never seen before."""
+    return {str(next(ids)): "why" for _ in range(failed)}
 
 
 def test_a_thousand_failures_pass_and_one_more_does_not() -> None:
@@ -76,8 +84,22 @@ def test_a_run_goes_on_only_within_all_limits(seen: list[tuple[int, int]]) -> No
         total += failed
         in_a_row = in_a_row + 1 if failed == documents else 0
         try:
-            limits.count(documents, failed, last="why")
+            limits.count(documents, anew(failed))
         except TooManyFailures:
             return
         assert total <= MAX_FAILURES
         assert in_a_row < MAX_FAILED_BATCHES
+
+
+def test_one_document_that_is_written_again_and_again_stops_nobody() -> None:
+    limits = FailureLimits()
+    for _ in range(3 * MAX_FAILED_BATCHES):
+        limits.count(1, {"the same": "why"})
+    with pytest.raises(TooManyFailures, match=f"every document of {4 * MAX_FAILED_BATCHES - 1} batches in a row"):
+        count([(1, 1)] * (MAX_FAILED_BATCHES - 1), limits)
+
+
+def test_what_failed_before_everything_was_up_to_date_counts_no_more() -> None:
+    limits = count([(8, 1)] * MAX_FAILURES)
+    limits.new_run()
+    count([(8, 1)] * MAX_FAILURES, limits)

@@ -8,16 +8,16 @@ import pytest
 
 from es_semantic.cluster.steps import Compute, Request, Steps
 from es_semantic.errors import ModelUnavailable, RequestFailed
-from es_semantic.sync.pit import with_pit
+from es_semantic.sync.pit import PointInTime, with_pit
 
 
-def read(pit: str) -> Steps[str]:
+def read(pit: PointInTime) -> Steps[str]:
     yield Compute(lambda: None)
-    return f"read {pit}"
+    return f"read {pit.id}"
 
 
 def opened() -> Steps[str]:
-    steps = with_pit("an index", read)
+    steps = with_pit("an index", read, max_size=10)
     assert next(steps) == Request("POST", "/an%20index/_pit", {"keep_alive": "15m"})
     assert isinstance(steps.send({"id": "p1"}), Compute)
     return steps
@@ -57,3 +57,37 @@ def test_an_abandoned_procedure_says_nothing_more() -> None:
     steps.close()
     with pytest.raises(StopIteration):
         next(steps)
+
+
+def read_pages(pit: PointInTime) -> Steps[list[Any]]:
+    hits: list[Any] = []
+    for _ in range(2):
+        hits += yield from pit.page({}, size=5, after=None)
+    return hits
+
+
+def asked(step: Any) -> str:
+    assert isinstance(step, Request)
+    assert isinstance(step.body, dict)
+    return str(step.body["pit"]["id"])
+
+
+def test_the_latest_id_is_used_and_closed() -> None:
+    steps = with_pit("an index", read_pages, max_size=10)
+    next(steps)
+    assert asked(steps.send({"id": "p1"})) == "p1"
+    assert asked(steps.send({"pit_id": "p2", "hits": {"hits": ["a"]}})) == "p2"
+    assert steps.send({"pit_id": "p3", "hits": {"hits": ["b"]}}) == Request("DELETE", "/_pit", body={"id": "p3"})
+    with pytest.raises(StopIteration) as stop:
+        steps.send({})
+    assert stop.value.value == ["a", "b"]
+
+
+def test_the_latest_id_is_closed_after_a_failure() -> None:
+    steps = with_pit("an index", read_pages, max_size=10)
+    next(steps)
+    steps.send({"id": "p1"})
+    steps.send({"pit_id": "p2", "hits": {"hits": []}})
+    assert steps.throw(RequestFailed("refused", status=500)) == Request("DELETE", "/_pit", body={"id": "p2"})
+    with pytest.raises(RequestFailed):
+        steps.send({})

@@ -23,6 +23,7 @@ from es_semantic.cluster.steps import (
     Request,
     Spawn,
     Steps,
+    refused_once,
     run,
     run_async,
     url_path,
@@ -267,3 +268,59 @@ def test_a_procedure_that_spawns_nothing_starts_no_thread() -> None:
 
     before = threading.active_count()
     assert next(iter(both(parent)))() == before
+
+
+def test_what_is_tried_again_as_a_whole_is_not_resent_where_it_is_refused() -> None:
+    def child() -> Steps[Any]:
+        return (yield Request("GET", "/child"))
+
+    def parent() -> Steps[Any]:
+        yield Request("GET", "/read")
+        yield Request("POST", "/_bulk", resend="never")
+        yield Pause(0)
+        try:
+            yield Request("GET", "/refused")
+        except Forbidden:
+            yield Spawn(child())
+        return "result"
+
+    steps = refused_once(parent())
+    first, second, third, fourth = (steps.send(None) for _ in range(4))
+    fifth = steps.throw(Forbidden("no"))
+    assert isinstance(fifth, Spawn)
+    requests = [first, second, fourth, next(fifth.steps)]
+    assert [each.resend for each in requests if isinstance(each, Request)] == ["unanswered", "never"] + 2 * [
+        "unanswered"
+    ]
+    assert isinstance(third, Pause)
+    with pytest.raises(StopIteration) as ended:
+        steps.send("handle")
+    assert ended.value.value == "result"
+
+
+def test_a_procedure_that_is_tried_again_as_a_whole_ends_as_any_other() -> None:
+    ends: list[str] = []
+
+    def parent() -> Steps[Any]:
+        try:
+            yield Pause(0)
+        finally:
+            ends.append("closed")
+
+    steps = refused_once(parent())
+    next(steps)
+    steps.close()
+    assert ends == ["closed"]
+    steps = refused_once(parent())
+    next(steps)
+    with pytest.raises(KeyboardInterrupt):
+        steps.throw(KeyboardInterrupt())
+    assert ends == ["closed"] * 2
+
+
+def test_refusals_of_documents_quote_nothing() -> None:
+    body = {"error": {"type": "document_parsing_exception", "reason": "failed to parse: my diary"}}
+    for path in ("POST /_bulk", "writing: POST /i/_update/1", "PUT /i/_doc/1", "POST /i/_update_by_query"):
+        assert "diary" not in str(failure(400, body, path))
+        assert "failed to parse" in str(failure(400, body, path))
+    assert "diary" in str(failure(400, body, "POST /i/_search")), "it is the reader's own"

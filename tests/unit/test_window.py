@@ -68,3 +68,12 @@ def test_every_document_is_in_the_list_of_its_verdict(verdicts: list[Verdict]) -
     assert sum(map(len, lists.values())) == len(verdicts)
     assert all(work.document.verdict is verdict for verdict, some in lists.items() for work in some)
     assert filled.stale == lists[Verdict.STALE]
+
+
+def test_texts_are_let_go_and_all_else_is_kept() -> None:
+    filled = window(document(1), document(2, Verdict.EMPTY), document(3))
+    before = [(work.document.id, work.document.hash, work.document.verdict) for work in filled.work]
+    filled.forget_texts()
+    assert [(work.document.id, work.document.hash, work.document.verdict) for work in filled.work] == before
+    assert {work.document.text for work in filled.work} == {""}
+    assert [work.document.id for work in filled.stale] == ["1", "3"]

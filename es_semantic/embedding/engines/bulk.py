@@ -25,6 +25,16 @@ EngineName = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-int8"]
 log = logging.getLogger("es_semantic.embedding")
 
 
+def require_libraries(wanted: EngineName) -> None:
+    """Check that what a configured engine needs is installed, without importing it; auto does with what there is.
+
+    Raises:
+        MissingExtra: with the command that installs it.
+    """
+    if wanted in ("openvino", "openvino-int8"):
+        require_openvino(wanted)
+
+
 class BulkEngine:
     """Chooses the engine for documents. Safe to use from several threads: one prepares, the others wait for it."""
 
@@ -40,13 +50,11 @@ class BulkEngine:
         """Return the engine for a call of ``count`` texts: torch in float32 until the first bulk call.
 
         Raises:
-            MissingExtra: the configured engine is not installed.
             ModelUnavailable: the configured engine cannot run here, or gives other vectors than torch in float32. It
                 is raised by every later call too, so that no text is blamed for it.
         """
         if self._chosen is None and self._failure is None:
             if count < BULK:
-                self._require()
                 return self._loaded.reference
             with self._preparing:
                 if self._chosen is None and self._failure is None:
@@ -55,11 +63,6 @@ class BulkEngine:
             raise self._failure
         assert self._chosen is not None
         return self._chosen
-
-    def _require(self) -> None:
-        """What can be said of a configured engine without preparing it."""
-        if self._wanted in ("openvino", "openvino-int8"):
-            require_openvino(self._wanted)
 
     def _prepare(self) -> None:
         try:
@@ -123,7 +126,6 @@ class BulkEngine:
         return found
 
     def _explicit(self) -> Engine:
-        self._require()
         if self._wanted == "openvino-int8":
             engine = int8_engine(self._loaded)
             self._show_loss(engine)
