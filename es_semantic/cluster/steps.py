@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 from elastic_transport import ApiResponse, TransportError
@@ -27,10 +27,6 @@ Client = TypeVar("Client", Elasticsearch, AsyncElasticsearch)
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
-Resend = Literal["as set", "unanswered", "never"]
-"""``as set``: as the client is set up, by default at once and three times, also where the cluster says that it has too
-much to do. ``unanswered``: only where a connection failed, so that another node may answer. ``never``: not at all."""
-
 MAX_SPAWNED = 8
 """Procedures that one procedure may have running beside it; further ones wait for a thread."""
 
@@ -41,7 +37,8 @@ class Request:
 
     ``body`` is a JSON object, or a list of already encoded lines for the newline-delimited APIs (``_bulk``,
     ``_msearch``). ``about`` names in errors what the path does not tell, such as the index of a ``_msearch``.
-    ``resend`` says when the client may send it again by itself.
+    ``resend_refused`` is False where the client shall not send it again by itself when the cluster says that it has too
+    much to do, as it does at once and three times by default; where a connection failed, another node may answer.
     """
 
     method: str
@@ -49,7 +46,7 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | list[bytes] | None = None
     about: str = ""
-    resend: Resend = "as set"
+    resend_refused: bool = True
 
     @property
     def headers(self) -> dict[str, str]:
@@ -141,8 +138,8 @@ def refused_once(steps: Steps[T]) -> Steps[T]:
 
 def _refused_once(step: Step) -> Step:
     match step:
-        case Request(resend="as set"):
-            return replace(step, resend="unanswered")
+        case Request():
+            return replace(step, resend_refused=False)
         case Spawn():
             return Spawn(refused_once(step.steps))
     return step
@@ -215,7 +212,7 @@ def _perform(client: Elasticsearch, step: Step, threads: _Threads) -> Any:
             return threads.spawn(step.steps)
         case Join():
             return cast("Future[Any]", step.handle).result()
-    sender = _sender(client, step.resend)
+    sender = _sender(client, step)
     return _body(
         sender.perform_request(step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body)
     )
@@ -235,7 +232,7 @@ async def _perform_async(client: AsyncElasticsearch, step: Step, tasks: set[asyn
             spawned = cast("asyncio.Task[Any]", step.handle)
             tasks.discard(spawned)
             return await spawned
-    sender = _sender(client, step.resend)
+    sender = _sender(client, step)
     return _body(
         await sender.perform_request(
             step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body
@@ -243,15 +240,9 @@ async def _perform_async(client: AsyncElasticsearch, step: Step, tasks: set[asyn
     )
 
 
-def _sender(client: Client, resend: Resend) -> Client:
+def _sender(client: Client, request: Request) -> Client:
     """The client, or one that shares its connections and obeys the request."""
-    match resend:
-        case "as set":
-            return client
-        case "unanswered":
-            return client.options(retry_on_status=())
-        case "never":
-            return client.options(retry_on_status=(), max_retries=0)
+    return client if request.resend_refused else client.options(retry_on_status=())
 
 
 def _body(response: ApiResponse[Any]) -> Any:

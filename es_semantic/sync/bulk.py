@@ -108,7 +108,7 @@ def write(
     """Send all items and return their outcomes in order.
 
     What is refused with 429 or 503, item by item or as a whole, is sent again after a pause with full jitter
-    ("Exponential Backoff And Jitter", AWS Architecture Blog); the client itself resends nothing. A body that is too
+    ("Exponential Backoff And Jitter", AWS Architecture Blog); the client itself does not. A body that is too
     large for Elasticsearch is halved, and so are those after it.
 
     Raises:
@@ -176,7 +176,7 @@ class _Writing:
         params = {"filter_path": _KEPT, **({"require_alias": "true"} if self.require_alias else {})}
         lines = [line for i in body for line in self.items[i]]
         try:
-            answers = (yield Request("POST", "/_bulk", params, lines, resend="never"))["items"]
+            answers = (yield Request("POST", "/_bulk", params, lines, resend_refused=False))["items"]
             outcomes = [_outcome(next(iter(answer.values()))) for answer in answers]
         except ClusterError as error:
             if error.status == TOO_LARGE and len(body) > 1:

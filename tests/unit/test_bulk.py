@@ -90,7 +90,7 @@ def drive(steps: Steps[Any], answer: Callable[[list[bytes]], Answer]) -> Driven:
             continue
         assert isinstance(step, Request)
         assert isinstance(step.body, list)
-        assert step.resend == "never", "the loop is ours"
+        assert not step.resend_refused, "the loop is ours"
         driven.sent.append(step.body)
         reply = answer(step.body)
         if isinstance(reply, ClusterError):

@@ -276,7 +276,7 @@ def test_what_is_tried_again_as_a_whole_is_not_resent_where_it_is_refused() -> N
 
     def parent() -> Steps[Any]:
         yield Request("GET", "/read")
-        yield Request("POST", "/_bulk", resend="never")
+        yield Request("POST", "/_bulk", resend_refused=False)
         yield Pause(0)
         try:
             yield Request("GET", "/refused")
@@ -289,9 +289,7 @@ def test_what_is_tried_again_as_a_whole_is_not_resent_where_it_is_refused() -> N
     fifth = steps.throw(Forbidden("no"))
     assert isinstance(fifth, Spawn)
     requests = [first, second, fourth, next(fifth.steps)]
-    assert [each.resend for each in requests if isinstance(each, Request)] == ["unanswered", "never"] + 2 * [
-        "unanswered"
-    ]
+    assert [each.resend_refused for each in requests if isinstance(each, Request)] == [False] * 4
     assert isinstance(third, Pause)
     with pytest.raises(StopIteration) as ended:
         steps.send("handle")
