@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 
 import numpy as np
 import orjson
@@ -42,7 +43,7 @@ class Fingerprint(BaseModel):
     query_prompt: str = ""
     probe: str
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Short name for documents and tables: the model's last name and 12 hex digits over all but the probe."""
         identity = orjson.dumps(self.model_dump(exclude={"probe"}), option=orjson.OPT_SORT_KEYS)

@@ -23,6 +23,9 @@ from es_semantic.sync.worker import Options, Worker
 POLL = 0.5
 """Seconds between two looks at an index that is up to date."""
 
+SOON = 0.05
+"""Seconds until the next look at an index that somebody is writing to."""
+
 LOOK_UP_EVERY = 5.0
 """Seconds after which index and binding are looked up again. What was written by an outdated binding carries its
 model's stamp, and is embedded again."""
@@ -82,12 +85,12 @@ def follow_steps(subjects: Sequence[tuple[str, str]], start: Start, options: Opt
         if not options.stop():
             yield from following.look_up(subject)
     while not options.stop():
-        busy = False
+        pause = POLL
         for subject in following.subjects:
             if not options.stop() and time.monotonic() >= subject.not_before:
-                busy |= yield from following.turn(subject)
-        if not busy:
-            yield Pause(POLL)
+                pause = min(pause, (yield from following.turn(subject)))
+        if pause:
+            yield Pause(pause)
 
 
 @dataclass(slots=True)
@@ -97,15 +100,15 @@ class _Following:
     options: Options
     events: Events
 
-    def turn(self, subject: _Subject) -> Steps[bool]:
-        """Bring one subject up to date and return whether there is more to do at once."""
+    def turn(self, subject: _Subject) -> Steps[float]:
+        """Bring one subject up to date and return the seconds until the next look at it."""
         try:
             report = yield from self._catch_up(subject)
         except FATAL:
             raise
         except EsSemanticError as error:
             self._fail(subject, error)
-            return False
+            return POLL
         self._works(subject)
         if report.complete and subject.worker is not None:
             subject.unread, subject.caught_up_at = 0, time.monotonic()
@@ -113,7 +116,9 @@ class _Following:
             self.options.observer.lag(subject.index, subject.name, 0, 0.0)
         if report.read:
             self.events.caught_up(report)
-        return not report.complete
+        if not report.complete:
+            return 0.0
+        return SOON if report.read else POLL
 
     def look_up(self, subject: _Subject) -> Steps[Worker]:
         """Look up the index and its binding, and keep the worker unless they have changed."""

@@ -131,7 +131,7 @@ class Writer:
         well = {
             self._letter_id(result.work.document)
             for result in results
-            if not result.failure and (result.outcome is None or result.outcome.ok)
+            if self.letters and not result.failure and (result.outcome is None or result.outcome.ok)
         }
         gone = [key for key in well if key in self.letters]
         items = [put_letter(self.updates.name, self._letter(result)) for result in dead.values()]
