@@ -1,7 +1,8 @@
 """Documents a second of ``embed_documents``, per engine, against ``SentenceTransformer.encode`` with its defaults.
 
 ``python -m benchmarks.embedding --texts 512 --rounds 3``. Same texts, same weights, same process; one engine after the
-other in turns. The cosines are to the vectors of ``encode``.
+other in turns. The cosines are to the vectors of ``encode``. ``matrix products`` is the limit: the model's linear
+layers alone, at the speed at which torch multiplies matrices here, in bfloat16 where the CPU has it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from es_semantic.errors import MissingExtra, ModelUnavailable
 
 GOALS = {"auto_vs_encode": 5.0, "min_cosine": 0.9999}
 ENGINES = ("auto", "torch", "torch-bf16", "openvino", "openvino-int8")
+LIMIT = "matrix products"
 WARM_UP = 64
+TOKENS = 1024
+"""Rows of the matrices by which the limit is measured: a batch's tokens."""
 
 
 class Candidate:
@@ -61,6 +65,26 @@ def candidates(documents: list[str], engines: list[str], model: str) -> dict[str
     return found
 
 
+def limit(encoder: Any, documents: list[str]) -> float:
+    """Return the documents a second that the products of the linear layers' weights with all tokens would allow."""
+    weights = [layer.weight for layer in encoder.modules() if isinstance(layer, torch.nn.Linear)]
+    lengths = [
+        len(row)
+        for row in encoder.tokenizer(documents, truncation=True, max_length=encoder.max_seq_length)["input_ids"]
+    ]
+    operations = 2.0 * sum(weight.numel() for weight in weights) * sum(lengths)
+    number = torch.float32 if no_bf16(torch.device("cpu")) else torch.bfloat16
+    widest = max(weights, key=torch.numel).detach().to(number)
+    batch = torch.randn(TOKENS, widest.shape[1]).to(number)
+    turns = 0
+    start = time.perf_counter()
+    while (seconds := time.perf_counter() - start) < 1.0:
+        torch.nn.functional.linear(batch, widest)
+        turns += 1
+    speed = 2.0 * widest.numel() * TOKENS * turns / seconds
+    return len(documents) * speed / operations
+
+
 def main() -> None:
     """Measure and report."""
     parser = arguments(__doc__.splitlines()[0], texts=512)
@@ -71,7 +95,9 @@ def main() -> None:
     logging.getLogger("es_semantic").setLevel(logging.INFO)
     documents = texts(given.texts, dataset=given.dataset, seed=given.seed)
     runs = candidates(documents, given.engines, given.model)
-    speeds = medians(alternate(runs, given.rounds))
+    encoder = SentenceTransformerEmbedder(SentenceTransformersModel(name=given.model, engine="torch"))._model
+    limits: dict[str, Callable[[], float]] = {LIMIT: lambda: limit(encoder, documents)}
+    speeds = medians(alternate({**runs, **limits}, given.rounds))
     reference = runs["encode"].vectors
     rows, ratios = [], {}
     for name, run in runs.items():
@@ -82,6 +108,9 @@ def main() -> None:
             ratios[f"{name.replace('-', '_')}_vs_encode"] = round(ratio, 3)
         if name == "auto":
             ratios |= {"min_cosine": round(float(near.min()), 6), "mean_cosine": round(float(near.mean()), 6)}
+    rows.append([LIMIT, f"{speeds[LIMIT]:.1f}", f"{speeds[LIMIT] / speeds['encode']:.2f}", "", ""])
+    if "auto" in speeds:
+        ratios["auto_vs_limit"] = round(speeds["auto"] / speeds[LIMIT], 3)
     columns = ["engine", "documents/s", "x encode", "min cosine", "mean cosine"]
     report("embedding", Rows(columns, rows), ratios, GOALS)
 

@@ -27,7 +27,7 @@ from es_semantic.sync.unchanged import require_unchanged
 from es_semantic.sync.window import Window
 from es_semantic.sync.writer import Result, Writer
 
-MAX_WRITING = 2
+MAX_WRITING = 3
 """Windows that are being written while the next is embedded."""
 
 SAVE_EVERY = 5.0
@@ -36,7 +36,7 @@ SAVE_EVERY = 5.0
 
 @dataclass(slots=True)
 class Pass:
-    """While one window is embedded, the page after it is read and the two before it are written.
+    """While one window is embedded, the page after it is read and the three before it are written.
 
     Windows are finished in the order of the feed, so a shard's position never passes a document that is not done.
     """

@@ -34,9 +34,9 @@ PAGE = 32
 WINDOW = 32
 """What the ``impatient`` fixture makes of the worker's sizes, so that few documents make many windows."""
 
-IN_FLIGHT = 3 * 64
+IN_FLIGHT = 4 * 64
 """Documents that a worker of these sizes holds at most: a window is full at 32, the first page is one of 64, one window
-is being embedded and two are being written."""
+is being embedded and three are being written."""
 
 POISON = "poison"
 
