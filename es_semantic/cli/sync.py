@@ -12,6 +12,7 @@ from es_semantic.cli.following import follow
 from es_semantic.cli.options import Json, Name
 from es_semantic.cli.output import out, print_json, rate, say, sync_progress
 from es_semantic.errors import UsageError
+from es_semantic.sync.partition import parse_partition
 from es_semantic.sync.report import SyncReport
 
 DEAD_LETTERS = 3
@@ -39,6 +40,7 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Embed every document that lacks a true vector. Exit code 3: done, but some could not be embedded."""
+    parse_partition(partition)
     if following:
         if initial_load or as_json:
             raise UsageError("--follow goes with neither --initial-load nor --json", hint="Its log is JSON in a pipe.")

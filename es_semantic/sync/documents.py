@@ -141,8 +141,8 @@ class Updates:
         }
         if document.routing is not None:
             action["routing"] = document.routing
-        # As orjson writes it: 2026-01-31T12:00:00.000001+00:00.
-        now, model = datetime.now(UTC), self.binding.stamp
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        model = self.binding.stamp
         stamp = {"status": status, "hash": document.hash, "model": model, "embedded_at": now, "error": None}
         return [orjson.dumps({"update": action}), orjson.dumps({"doc": {self.name: {**stamp, **state}}})]
 
