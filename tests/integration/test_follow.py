@@ -189,7 +189,7 @@ def test_writes_of_every_path_to_several_indices(client: Elasticsearch, make_ind
     first = attached(client, make_index, {f"over: {path}": OLD for path in OVERWRITES})
     second = attached(client, make_index, {})
     worker = start("sync", first, second, "--follow")
-    assert worker.wait_for("worker started")["indices"] == repr(sorted([first, second]))
+    assert worker.wait_for("worker started")["indices"] == ", ".join(sorted([first, second]))
     worker.wait_for("caught up", index=first, embedded=len(OVERWRITES))
     for path, (write, _) in OVERWRITES.items():
         client.indices.refresh(index=first)
