@@ -60,7 +60,8 @@ def _follow(context: Context, indices: Sequence[str], name: str | None, *, parti
     fields = {index: context.field_name(index, name) for index in indices}
     observer = Telling()
     with serve(observer, port=port) as bound, _until_signal() as stop:
-        log.info("worker started", extra={"indices": ", ".join(sorted(fields)), "partition": partition, "health_port": bound})
+        started = {"indices": ", ".join(sorted(fields)), "partition": partition, "health_port": bound}
+        log.info("worker started", extra=started)
         es_semantic.follow(
             context.client,
             fields,
