@@ -12,6 +12,7 @@ from elasticsearch import AsyncElasticsearch, Elasticsearch
 import es_semantic
 from es_semantic.cluster.steps import run
 from es_semantic.schema.roles import with_aliased, worker_role
+from tests.nodes import SecuredNode
 
 AnyClient = TypeVar("AnyClient", Elasticsearch, AsyncElasticsearch)
 
@@ -51,6 +52,18 @@ class Keys:
             return function(client.options(api_key=self.encoded(*names)), indices, *args, **kwargs)
 
         return keyed
+
+
+@pytest.fixture(scope="session")
+def node_url(secured_node: SecuredNode) -> str:
+    """Of the secured node, for modules that take this fixture."""
+    return secured_node.url
+
+
+@pytest.fixture(scope="session")
+def client(superuser: Elasticsearch) -> Elasticsearch:
+    """The owner of the indices, who attaches and writes."""
+    return superuser
 
 
 @pytest.fixture(scope="module")

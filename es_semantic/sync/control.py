@@ -159,6 +159,28 @@ def find_control(ids: Sequence[str]) -> Steps[list[dict[str, Any]] | None]:
     return [document for document in answer["docs"] if document["found"]]
 
 
+def search_control(body: Mapping[str, Any]) -> Steps[list[dict[str, Any]]]:
+    """Return all hits of a sorted search in the control index, page by page of the body's ``size``; none without it.
+
+    Raises:
+        ControlDamaged: another index has the control index's name.
+    """
+    found: list[dict[str, Any]] = []
+    while True:
+        try:
+            answer = yield from optional(Request("POST", url_path("/{}/_search", CONTROL_INDEX), body=body))
+        except RequestFailed as error:
+            if error.status != 400:
+                raise
+            # Its own mapping takes this search: this is another index.
+            raise replaced(error.what) from error
+        hits = answer["hits"]["hits"] if answer else []
+        found += hits
+        if len(hits) < body["size"]:
+            return found
+        body = {**body, "search_after": hits[-1]["sort"]}
+
+
 def forget(indices: Sequence[str], name: str) -> Steps[None]:
     """Remove checkpoints and dead letters of a semantic field that is no more, where these credentials may."""
     filters = [{"terms": {"index": list(indices)}}, {"term": {"field": name}}]

@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
-from es_semantic.errors import ControlDamaged, RequestFailed
-from es_semantic.schema.control import CONTROL_INDEX, Version, replaced
+from es_semantic.errors import ControlDamaged
+from es_semantic.schema.control import CONTROL_INDEX, Version
 from es_semantic.sync.bulk import Item
+from es_semantic.sync.control import search_control
 
 LONGEST_REASON = 1000
 PAGE = 1000
@@ -73,16 +74,9 @@ def read_letters(name: str, indices: Collection[str]) -> Steps[dict[str, Stored]
         ControlDamaged: one was edited, or another index has the control index's name.
     """
     refreshed = yield from optional(Request("POST", url_path("/{}/_refresh", CONTROL_INDEX)))
-    letters: dict[str, Stored] = {}
     if refreshed is None:
-        return letters
-    body = letters_body(name, indices)
-    while True:
-        hits = yield from _search(body)
-        letters |= {hit["_id"]: _stored(hit) for hit in hits}
-        if len(hits) < PAGE:
-            return letters
-        body = {**body, "search_after": hits[-1]["sort"]}
+        return {}
+    return {hit["_id"]: _stored(hit) for hit in (yield from search_control(letters_body(name, indices)))}
 
 
 def letters_body(name: str, indices: Collection[str]) -> dict[str, Any]:
@@ -101,18 +95,6 @@ def letters_body(name: str, indices: Collection[str]) -> dict[str, Any]:
 def now() -> str:
     """Return the time as dead letters and checkpoints have it; for people only, nothing depends on it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _search(body: Mapping[str, Any]) -> Steps[list[dict[str, Any]]]:
-    try:
-        answer = yield Request("POST", url_path("/{}/_search", CONTROL_INDEX), body=body)
-    except RequestFailed as error:
-        if error.status != 400:
-            raise
-        # Its own mapping takes this search: this is another index.
-        raise replaced(error.what) from error
-    hits: list[dict[str, Any]] = answer["hits"]["hits"]
-    return hits
 
 
 def _stored(hit: Mapping[str, Any]) -> Stored:

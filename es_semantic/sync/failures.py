@@ -43,11 +43,9 @@ def failures_steps(target: Target, binding: Binding, *, name: str, retry: bool) 
         documents |= yield from _fetch(part, binding, name)
     gone = [key for key in letters if key not in documents or documents[key].verdict in (Verdict.TRUE, Verdict.EMPTY)]
     left = {key: stored.letter for key, stored in letters.items() if key not in gone}
-    queued = (
-        (yield from _queue([key for key in left if key in documents], documents, Updates(name, binding)))
-        if retry
-        else []
-    )
+    queued: list[str] = []
+    if retry:
+        queued = yield from _queue(list(left), documents, Updates(name, binding))
     # A worker that has renewed a letter since it was read here keeps it.
     yield from write_control([delete_letter(key, letters[key].version) for key in [*gone, *queued]])
     return Failures(target.name, name, list(left.values()), len(queued))

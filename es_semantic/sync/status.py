@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
-from es_semantic.errors import Forbidden, RequestFailed
+from es_semantic.errors import Forbidden
 from es_semantic.schema.binding import Binding
-from es_semantic.schema.control import CONTROL_INDEX, replaced
+from es_semantic.schema.control import CONTROL_INDEX
 from es_semantic.schema.target import Target
 from es_semantic.sync.checkpoints import (
     Position,
@@ -19,7 +19,7 @@ from es_semantic.sync.checkpoints import (
     positions_of,
     read_stored,
 )
-from es_semantic.sync.control import find_control
+from es_semantic.sync.control import find_control, search_control
 from es_semantic.sync.intervals import Intervals
 from es_semantic.sync.partition import WHOLE, Partition, parse_partition
 from es_semantic.sync.shards import read_shards
@@ -119,21 +119,7 @@ def _checkpoints(indices: Sequence[str], name: str) -> Steps[list[StoredCheckpoi
 def _partitions_ids(indices: Sequence[str], name: str) -> Steps[list[str]]:
     # Those who may not refresh see a partition's first checkpoint a second later.
     yield from optional(Request("POST", url_path("/{}/_refresh", CONTROL_INDEX)), missing=(403, 404))
-    body = checkpoints_body(indices, name)
-    ids: list[str] = []
-    while True:
-        try:
-            answer = yield from optional(Request("POST", url_path("/{}/_search", CONTROL_INDEX), body=body))
-        except RequestFailed as error:
-            if error.status != 400:
-                raise
-            # Its own mapping takes this search: this is another index.
-            raise replaced(error.what) from error
-        hits = answer["hits"]["hits"] if answer else []
-        ids += [hit["_id"] for hit in hits]
-        if len(hits) < PAGE:
-            return ids
-        body = {**body, "search_after": hits[-1]["sort"]}
+    return [hit["_id"] for hit in (yield from search_control(checkpoints_body(indices, name)))]
 
 
 def checkpoints_body(indices: Sequence[str], name: str) -> dict[str, Any]:

@@ -29,15 +29,22 @@ def require_unchanged(target: Target, name: str, needed: Collection[str] = ()) -
         if index not in now:
             raise IndexUnavailable(f"index {index!r} was deleted meanwhile", hint="Run sync again.")
     for index in now.keys() & target.indices.keys():
-        then = target.indices[index]
-        uuid = now[index]["settings"]["index"]["uuid"]
-        if then.settings.get("index.uuid", uuid) != uuid:
-            raise re_created(index)
-        if _binding(now[index].get("mappings", {}), name) != _binding(then.mapping, name):
+        require_same(target, index, now[index]["settings"]["index"]["uuid"])
+        if _binding(now[index].get("mappings", {}), name) != _binding(target.indices[index].mapping, name):
             raise NotAttached(
                 f"semantic field {name!r} of {index!r} was detached or attached anew meanwhile",
                 hint="Nothing is lost. Where it shall have vectors, run sync again.",
             )
+
+
+def require_same(target: Target, index: str, uuid: str) -> None:
+    """See that an index of the target still has the UUID that it was looked up with.
+
+    Raises:
+        IndexUnavailable: it was deleted and created again.
+    """
+    if target.indices[index].settings.get("index.uuid", uuid) != uuid:
+        raise re_created(index)
 
 
 def re_created(index: str) -> IndexUnavailable:

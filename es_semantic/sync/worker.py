@@ -24,7 +24,7 @@ from es_semantic.sync.one_pass import Pass, checkpoint_of
 from es_semantic.sync.partition import WHOLE, Partition
 from es_semantic.sync.report import Progress, SyncReport, go_on, silent
 from es_semantic.sync.shards import Shard, read_shards, refresh
-from es_semantic.sync.unchanged import re_created, require_unchanged
+from es_semantic.sync.unchanged import require_same, require_unchanged
 from es_semantic.sync.writer import Writer
 
 
@@ -56,24 +56,23 @@ class Worker:
     outdated: bool = False
     """Whether the target has changed since it was looked up."""
 
-    def catch_up(self, report: SyncReport) -> Steps[int]:
-        """Go through what the change feed has now, and return how many sequence numbers that was.
+    def catch_up(self, report: SyncReport) -> Steps[None]:
+        """Go through what the change feed has now.
 
         Raises:
             IndexUnavailable: an index is gone, or was deleted and created again since the target was looked up.
             NotAttached: the semantic field was detached or attached otherwise since then.
         """
-        unread = yield from self._catch_up(report)
+        yield from self._catch_up(report)
         while self.checkpoints.deleted:
             # Whoever detaches deletes them too. Else dead letters may be gone, so everything is read again.
             yield from require_unchanged(self.target, self.name)
             self.checkpoints.start_over()
             self.positions.clear()
             self.writer.letters.clear()
-            unread += yield from self._catch_up(report)
-        return unread
+            yield from self._catch_up(report)
 
-    def _catch_up(self, report: SyncReport) -> Steps[int]:
+    def _catch_up(self, report: SyncReport) -> Steps[None]:
         shards = self._unblocked((yield from self._look(report)), report)
         report.checkpoint = checkpoint_of(self.positions)
         unread = sum(last - first + 1 for s in shards for first, last in self.positions[s].unread(s))
@@ -82,12 +81,11 @@ class Worker:
                 self.positions[shard].advance(shard.global_checkpoint)
             report.checkpoint = checkpoint_of(self.positions)
             yield from self.checkpoints.save(self.positions)
-            return 0
+            return
         yield from refresh(self.target)
         count = (yield Request("GET", url_path("/{}/_count", self.target.name)))["count"]
         report.total = report.read + min(unread, count)
         yield from self._pass(shards, report).run()
-        return unread
 
     def _look(self, report: SyncReport) -> Steps[list[Shard]]:
         """Return the shards as they are now; of each the position is known."""
@@ -118,8 +116,8 @@ class Worker:
         known = self.target.indices
         shards = yield from read_shards(self.target)
         for shard in shards:
-            if shard.index in known and known[shard.index].settings.get("index.uuid", shard.uuid) != shard.uuid:
-                raise re_created(shard.index)
+            if shard.index in known:
+                require_same(self.target, shard.index, shard.uuid)
         # An index made by a rollover meanwhile: how it is bound is not known yet.
         self.outdated = any(shard.index not in known for shard in shards)
         return [shard for shard in shards if shard.index in known]

@@ -29,28 +29,16 @@ from tests.integration.test_sync import index
 from tests.integration.test_write_paths import FIELDS as WRITE_FIELDS
 from tests.integration.test_write_paths import FIRST_WRITES, NEW, OLD, OVERWRITES
 from tests.integration.test_write_paths import PROPERTIES as WRITE_PROPERTIES
-from tests.nodes import MakeIndex, SecuredNode
+from tests.nodes import MakeIndex
 from tests.truth import untrue
-from tests.workers_key import Keys, keys, only_workers
+from tests.workers_key import Keys, client, keys, node_url, only_workers
 
-__all__ = ["index", "keys", "only_workers"]
+__all__ = ["client", "index", "keys", "node_url", "only_workers"]
 
 TEXT = {"type": "text"}
 FIELDS = ["title"]
 
 pytestmark = pytest.mark.usefixtures("only_workers")
-
-
-@pytest.fixture(scope="session")
-def node_url(secured_node: SecuredNode) -> str:
-    """Here, of the secured node."""
-    return secured_node.url
-
-
-@pytest.fixture(scope="session")
-def client(superuser: Elasticsearch) -> Elasticsearch:
-    """The owner of the indices, who attaches and writes."""
-    return superuser
 
 
 class Picky(TinyEmbedder):

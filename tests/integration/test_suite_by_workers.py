@@ -17,24 +17,12 @@ import es_semantic
 from es_semantic.errors import Forbidden
 from tests.embedder import TinyEmbedder
 from tests.integration import test_sync, test_sync_chunks, test_write_paths
-from tests.nodes import MakeIndex, SecuredNode
-from tests.workers_key import Keys, exchange, keys
+from tests.nodes import MakeIndex
+from tests.workers_key import Keys, client, exchange, keys, node_url
 
-__all__ = ["keys"]
+__all__ = ["client", "keys", "node_url"]
 
 Scope = Literal["function", "module"]
-
-
-@pytest.fixture(scope="session")
-def node_url(secured_node: SecuredNode) -> str:
-    """Here, of the secured node."""
-    return secured_node.url
-
-
-@pytest.fixture(scope="session")
-def client(superuser: Elasticsearch) -> Elasticsearch:
-    """The owner of the indices."""
-    return superuser
 
 
 @pytest.fixture(scope="module", autouse=True)
