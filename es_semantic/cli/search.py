@@ -12,7 +12,7 @@ from es_semantic.cli.options import Index, Json, Name, names
 from es_semantic.cli.output import out, print_json, say, table
 from es_semantic.cluster.steps import run
 from es_semantic.errors import UsageError
-from es_semantic.retrieval.fusion import Place
+from es_semantic.retrieval.fusion.ranked import Place
 from es_semantic.retrieval.query import DEFAULT_SIZE
 from es_semantic.retrieval.results import Hit
 from es_semantic.schema.lookup import find_binding

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from es_semantic.retrieval.fusion import Place
+from es_semantic.retrieval.fusion.ranked import Place
 from es_semantic.retrieval.query import Mode
 
 

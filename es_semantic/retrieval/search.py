@@ -14,7 +14,8 @@ from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import Embedder, require_same_model
 from es_semantic.embedding.protocol import Vectors
 from es_semantic.errors import InvalidQuery, NotAttached, RequestFailed
-from es_semantic.retrieval.fusion import Fused, named, rrf
+from es_semantic.retrieval.fusion.ranked import Fused, named
+from es_semantic.retrieval.fusion.rrf import rrf
 from es_semantic.retrieval.legs import Key, bm25_body, knn_body, msearch_request, page_request
 from es_semantic.retrieval.query import (
     DEFAULT_SIZE,

@@ -19,6 +19,7 @@ from es_semantic.embedding import Fingerprint
 from es_semantic.embedding.chunking import Chunking
 from es_semantic.embedding.protocol import Similarity
 from es_semantic.errors import NotAttached, SchemaError
+from es_semantic.schema.ranking import Ranking
 
 META_KEY = "es_semantic"
 META_VERSION = 1
@@ -27,7 +28,8 @@ META_VERSION = 1
 class Binding(BaseModel):
     """One semantic field of one index: ``source`` fields in order, and how their vectors are made and indexed.
 
-    With ``chunking`` a document has one vector for each chunk of its text, without one for the whole.
+    With ``chunking`` a document has one vector for each chunk of its text, without one for the whole. ``ranking`` is
+    the fusion tuned for this index; without one it is the default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +39,7 @@ class Binding(BaseModel):
     similarity: Similarity
     index_options: dict[str, Any]
     chunking: Chunking | None = None
+    ranking: Ranking | None = None
 
     @property
     def stamp(self) -> str:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_semantic.errors import UsageError
-from es_semantic.retrieval.fusion import Place, named, rrf
+from es_semantic.retrieval.fusion.ranked import Place, named
+from es_semantic.retrieval.fusion.rrf import rrf
 
 Leg = list[tuple[str, float]]
 

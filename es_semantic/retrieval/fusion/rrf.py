@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cmp_to_key
-from typing import Generic, TypeVar
 
 from es_semantic.errors import UsageError
-
-K = TypeVar("K", bound=Hashable)
+from es_semantic.retrieval.fusion.ranked import Fused, K, Place
 
 RANK_CONSTANT = 60
 """Elastic's default, from Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
 Rank Learning Methods" (SIGIR 2009)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one leg puts a document: ``rank`` from 1, and the leg's own ``score``."""
-
-    rank: int
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Fused(Generic[K]):
-    """One document after fusion; ``places`` has one entry per leg, None where the leg did not find it."""
-
-    key: K
-    score: float
-    places: tuple[Place | None, ...]
 
 
 def rrf(legs: Sequence[Sequence[tuple[K, float]]], *, rank_constant: int = RANK_CONSTANT) -> list[Fused[K]]:
@@ -55,11 +35,6 @@ def rrf(legs: Sequence[Sequence[tuple[K, float]]], *, rank_constant: int = RANK_
             row[number] = Place(rank, score)
     fused = [Fused(key, _score(row, rank_constant), tuple(row)) for key, row in places.items()]
     return sorted(fused, key=cmp_to_key(_compare))
-
-
-def named(places: Sequence[Place | None], names: Sequence[str]) -> Mapping[str, Place]:
-    """Return the places by leg name, without the legs that did not find the document."""
-    return {name: place for name, place in zip(names, places, strict=True) if place is not None}
 
 
 def _score(row: Sequence[Place | None], rank_constant: int) -> float:

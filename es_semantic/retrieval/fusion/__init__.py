@@ -1,0 +1,1 @@
+"""Several ranked lists become one: pure functions over (key, score) lists."""
