@@ -1,12 +1,22 @@
-"""What a fusion returns: documents with their fused score and their place in each leg."""
+"""What every fusion takes and returns: ranked lists, and documents with their place in each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import math
+import struct
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from es_semantic.errors import UsageError
 
 K = TypeVar("K", bound=Hashable)
+
+Legs = Sequence[Sequence[tuple[K, float]]]
+"""Ranked lists of (key, score), best first."""
+
+Tie = Callable[[K], Any]
+"""What decides between equal scores: the smaller one goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,67 @@ class Fused(Generic[K]):
     places: tuple[Place | None, ...]
 
 
+def placed(legs: Legs[K]) -> dict[K, list[Place | None]]:
+    """Return each key's place in every leg, keys in the order of their first appearance.
+
+    Raises:
+        UsageError: a leg names a key twice.
+    """
+    rows: dict[K, list[Place | None]] = {}
+    for number, leg in enumerate(legs):
+        for rank, (key, score) in enumerate(leg, start=1):
+            row = rows.setdefault(key, [None] * len(legs))
+            if row[number] is not None:
+                raise UsageError(f"leg {number} names {key!r} twice")
+            row[number] = Place(rank, score)
+    return rows
+
+
+def ordered(fused: Iterable[Fused[K]], tie: Tie[K] | None) -> list[Fused[K]]:
+    """Return the documents by score, best first.
+
+    Equal scores are ordered by ``tie``. Without one the first leg that has either document decides: for the one it has,
+    or for the one it ranks higher.
+    """
+    return sorted(
+        fused, key=lambda document: (-document.score, _first_places(document) if tie is None else tie(document.key))
+    )
+
+
 def named(places: Sequence[Place | None], names: Sequence[str]) -> Mapping[str, Place]:
     """Return the places by leg name, without the legs that did not find the document."""
     return {name: place for name, place in zip(names, places, strict=True) if place is not None}
+
+
+def single(number: float) -> float:
+    """Round to single precision, in which Elasticsearch keeps and adds scores.
+
+    >>> single(1 / 61)
+    0.016393441706895828
+    """
+    return struct.unpack("f", struct.pack("f", number))[0]  # type: ignore[no-any-return]
+
+
+def single_sum(terms: Iterable[float]) -> float:
+    """Add numbers of single precision and round once, so that their order does not matter."""
+    return single(math.fsum(terms))
+
+
+def require_weights(weights: Sequence[float] | None, legs: Legs[K]) -> Sequence[float]:
+    """Return one weight for each leg; 1 where none are given.
+
+    Raises:
+        UsageError: their number is not that of the legs, or one is negative or not finite.
+    """
+    if weights is None:
+        return [1.0] * len(legs)
+    if len(weights) != len(legs):
+        raise UsageError(f"there are {len(legs)} legs and {len(weights)} weights")
+    for weight in weights:
+        if not (math.isfinite(weight) and weight >= 0):
+            raise UsageError(f"a weight must be 0 or more, not {weight}")
+    return weights
+
+
+def _first_places(document: Fused[K]) -> tuple[float, ...]:
+    return tuple(math.inf if place is None else place.rank for place in document.places)

@@ -1,0 +1,1 @@
+"""Elastic's retriever language: read, checked and written, without running it."""
