@@ -1,4 +1,4 @@
-"""The Python face of es-semantic: attach, detach, sync, follow, failures, status and search.
+"""The Python face of es-semantic: attach, detach, sync, follow, failures and status.
 
 Each takes an ``Elasticsearch`` or an ``AsyncElasticsearch`` client first; with the latter, await the result.
 """
@@ -7,18 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from es_semantic.chosen import Model, choosing, loaded
 from es_semantic.cluster.capabilities import Version, server_version
 from es_semantic.cluster.served import served
-from es_semantic.cluster.steps import Compute, Steps
-from es_semantic.config import DEFAULT_FIELD_NAME, Config, ModelSettings, SentenceTransformersModel
-from es_semantic.embedding import Embedder, Fingerprint
+from es_semantic.cluster.steps import Compute, Forget, Steps
+from es_semantic.config import DEFAULT_FIELD_NAME, Config, ModelSettings
+from es_semantic.embedding import Embedder
 from es_semantic.embedding.cached import caching
-from es_semantic.embedding.choose import cached_embedder, embedder_for
 from es_semantic.embedding.chunking import tokenizer_of
 from es_semantic.errors import UsageError
-from es_semantic.retrieval.query import DEFAULT_SIZE, Filters
-from es_semantic.retrieval.results import SearchResult
-from es_semantic.retrieval.search import search_steps
 from es_semantic.schema.attach import Change, attach_steps, detach_steps
 from es_semantic.schema.binding import Binding, read_bindings
 from es_semantic.schema.target import Target, resolve
@@ -32,9 +29,6 @@ from es_semantic.sync.purge import purge_steps
 from es_semantic.sync.report import Progress, SyncReport, go_on, silent
 from es_semantic.sync.status import Status, status_steps
 from es_semantic.sync.worker import Options, Worker, start
-
-Model = Embedder | ModelSettings | None
-"""An embedder of your own, a model's settings, or None: the default (attach), the bound one (sync, search)."""
 
 
 @served
@@ -67,16 +61,18 @@ def attach(
         ModelError: the model cannot be loaded.
     """
     sources = [fields] if isinstance(fields, str) else list(fields)
-    return attach_steps(
+    change = yield from attach_steps(
         index,
         sources,
-        lambda: _loaded(model).profile,
-        load_tokenizer=lambda: tokenizer_of(_loaded(model)),
+        lambda: loaded(model).profile,
+        load_tokenizer=lambda: tokenizer_of(loaded(model)),
         name=name,
         chunk=chunk,
         template=template,
         dry_run=dry_run,
     )
+    yield Forget()
+    return change
 
 
 @served
@@ -101,6 +97,7 @@ def detach(
         raise UsageError("an index template holds no documents to purge", hint="Detach it without purge.")
     yield from server_version()
     change = yield from detach_steps(index, name=name, template=template, dry_run=dry_run)
+    yield Forget()
     if change.changed and not template and not dry_run:
         yield from forget([*(yield from resolve(index)).indices], name)
     if not purge or dry_run:
@@ -193,42 +190,6 @@ def status(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[Status]:
     return (yield from status_steps(target, binding, name=name))
 
 
-@served
-def search(
-    index: str,
-    text: str,
-    *,
-    mode: str = "hybrid",
-    size: int = DEFAULT_SIZE,
-    filters: Filters = None,
-    fields: Sequence[str] | None = None,
-    model: Model = None,
-    config: Config | None = None,
-    name: str = DEFAULT_FIELD_NAME,
-) -> Steps[SearchResult]:
-    """Search by ``mode``: ``hybrid`` (BM25 and kNN fused by reciprocal rank, rank_constant 60), ``knn`` or ``bm25``.
-
-    ``fields`` are what BM25 looks at, boosts allowed (``title^2``); by default the source fields. ``filters`` are
-    Elasticsearch query clauses that every hit must match; they apply inside both legs. ``size`` is 1 to 10,000.
-
-    Raises:
-        InvalidQuery: the text is empty or too long, or mode, size or a filter cannot be used.
-        NotAttached: the index has no semantic field of that name.
-        FingerprintMismatch: the model is not the one that the index is bound to.
-    """
-    choose = _embedder_for(model, config)
-    return search_steps(
-        index,
-        text,
-        lambda binding: choose(binding.fingerprint, index),
-        mode=mode,
-        size=size,
-        filters=filters,
-        fields=fields,
-        name=name,
-    )
-
-
 def _bound(index: str, name: str) -> Steps[tuple[Version | None, Target, Binding]]:
     """Return the server's version first, because on one that is too old nothing can be attached; then what is bound."""
     version = yield from server_version()
@@ -238,7 +199,7 @@ def _bound(index: str, name: str) -> Steps[tuple[Version | None, Target, Binding
 
 def _worker(index: str, name: str, model: Model, config: Config | None, options: Options) -> Steps[Worker]:
     version, target, binding = yield from _bound(index, name)
-    choose = _embedder_for(model, config)
+    choose = choosing(model, config)
     embedder = yield Compute(lambda: _behind_cache(choose(binding.fingerprint, target.name), model, config))
     return (yield from start(target, binding, embedder, version, name=name, options=options))
 
@@ -248,20 +209,3 @@ def _behind_cache(embedder: Embedder, model: Model, config: Config | None) -> Em
     own = model is not None and not isinstance(model, ModelSettings)
     settings = (config or Config()).embedding_cache
     return caching(embedder, settings.model_copy(update={"max_size": "0"}) if own else settings)
-
-
-def _loaded(model: Model) -> Embedder:
-    """Load a model by its settings, or take an embedder as it is."""
-    if model is None:
-        return cached_embedder(SentenceTransformersModel())
-    return cached_embedder(model) if isinstance(model, ModelSettings) else model
-
-
-def _embedder_for(model: Model, config: Config | None) -> Callable[[Fingerprint, str], Embedder]:
-    def choose(fingerprint: Fingerprint, index: str) -> Embedder:
-        if model is not None:
-            return _loaded(model)
-        configured = config.models.values() if config else ()
-        return embedder_for(fingerprint, configured, index=index)
-
-    return choose

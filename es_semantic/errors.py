@@ -6,6 +6,7 @@
     ├── UsageError             the call or the command line is wrong (exit 2)
     │   ├── ConfigError        es-semantic.yml is wrong: file, line, what is allowed
     │   └── InvalidQuery       the query cannot be searched for
+    │       └── InvalidRetriever  a part of the retriever tree cannot be used
     ├── ClusterError           Elasticsearch said no, or could not be asked
     │   ├── Unreachable        no answer from any URL
     │   ├── NotElasticsearch   something else answers there
@@ -24,7 +25,9 @@
         ├── ModelUnavailable   the model cannot be loaded, or its provider does not answer
         ├── InputRejected      the model refuses this text; another text may pass
         ├── BadVector          the model returned something that is not a usable vector
-        └── FingerprintMismatch  query and index would use different models
+        ├── FingerprintMismatch  query and index would use different models
+        └── RerankerError      a reranker's answer or its settings are of no use
+            └── RerankerUnavailable  it is down, overloaded or too slow
 """
 
 from __future__ import annotations
@@ -60,6 +63,19 @@ class ConfigError(UsageError):
 
 class InvalidQuery(UsageError):
     """The query text, a filter or a size cannot be used."""
+
+
+class InvalidRetriever(InvalidQuery):
+    """A retriever tree is malformed, or Elasticsearch refuses a part of it.
+
+    ``path`` leads to that part (``rrf.retrievers[1].knn.k``); ``type`` and ``reason`` are as Elasticsearch has them.
+    """
+
+    def __init__(self, path: str, type: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"{path}: {reason}" if path else reason, hint=hint)
+        self.path = path
+        self.type = type
+        self.reason = reason
 
 
 class ClusterError(EsSemanticError):
@@ -125,7 +141,7 @@ class BindingConflict(SchemaError):
 
 
 class ModelError(EsSemanticError):
-    """An embedding model failed."""
+    """An embedding model or a reranker failed."""
 
 
 class MissingExtra(ModelError):
@@ -146,3 +162,11 @@ class BadVector(ModelError):
 
 class FingerprintMismatch(ModelError):
     """The query's model is not the model that made the index's vectors."""
+
+
+class RerankerError(ModelError):
+    """A reranker cannot be used as configured, refuses the request, or answered with something else than scores."""
+
+
+class RerankerUnavailable(RerankerError):
+    """A reranker is down, overloaded, or took longer than it may; later it may answer."""

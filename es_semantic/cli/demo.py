@@ -18,7 +18,7 @@ from es_semantic.cluster.client import connect
 from es_semantic.demo import index
 from es_semantic.demo.pydocs import collect
 from es_semantic.demo.questions import QUESTIONS
-from es_semantic.retrieval.query import LEGS, Mode
+from es_semantic.retrieval.query import Mode
 from es_semantic.retrieval.results import SearchResult
 
 SHOWN = 3
@@ -62,7 +62,7 @@ def ask(client: Elasticsearch, question: str) -> Answers:
 
 def side_by_side(question: str, answers: Answers) -> Table:
     """Return one question's answers, a column per mode: rank, name, score, summary; for hybrid the legs' ranks."""
-    assert set(answers) == set(LEGS)
+    assert set(answers) == {"hybrid", "knn", "bm25"}
     grid = Table(title=f"“{question}”", title_justify="left", title_style="bold", expand=True, show_lines=True)
     grid.add_column("")
     for mode in TITLES:

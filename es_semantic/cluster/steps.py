@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
@@ -19,6 +19,7 @@ from elastic_transport import ApiResponse, TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, UnsupportedProductError
 
 from es_semantic.cluster.failures import translate
+from es_semantic.cluster.memory import UNKNOWN, memory_of
 from es_semantic.errors import ClusterError, RequestFailed
 
 T = TypeVar("T")
@@ -87,8 +88,25 @@ class Join:
     handle: Handle
 
 
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """The result of a procedure, or what it was where the same client ran one under this key in the last ``seconds``.
+
+    Errors are not remembered. ``steps`` makes the procedure; it is not called where the result is known.
+    """
+
+    key: Hashable
+    seconds: float
+    steps: Callable[[], Generator[Step, Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop everything that this client remembers, because something has changed."""
+
+
 Handle = Future[Any] | asyncio.Task[Any]
-Step = Request | Compute | Pause | Spawn | Join
+Step = Request | Compute | Pause | Spawn | Join | Remember | Forget
 Steps = Generator[Step, Any, T]
 AnyClient = Elasticsearch | AsyncElasticsearch
 
@@ -142,6 +160,8 @@ def _refused_once(step: Step) -> Step:
             return replace(step, resend_refused=False)
         case Spawn():
             return Spawn(refused_once(step.steps))
+        case Remember():
+            return replace(step, steps=lambda: refused_once(step.steps()))
     return step
 
 
@@ -212,6 +232,12 @@ def _perform(client: Elasticsearch, step: Step, threads: _Threads) -> Any:
             return threads.spawn(step.steps)
         case Join():
             return cast("Future[Any]", step.handle).result()
+        case Remember():
+            memory = memory_of(client)
+            known = memory.recall(step)
+            return memory.keep(step, run(client, step.steps())) if known is UNKNOWN else known
+        case Forget():
+            return memory_of(client).clear()
     sender = _sender(client, step)
     return _body(
         sender.perform_request(step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body)
@@ -232,6 +258,12 @@ async def _perform_async(client: AsyncElasticsearch, step: Step, tasks: set[asyn
             spawned = cast("asyncio.Task[Any]", step.handle)
             tasks.discard(spawned)
             return await spawned
+        case Remember():
+            memory = memory_of(client)
+            known = memory.recall(step)
+            return memory.keep(step, await run_async(client, step.steps())) if known is UNKNOWN else known
+        case Forget():
+            return memory_of(client).clear()
     sender = _sender(client, step)
     return _body(
         await sender.perform_request(

@@ -8,8 +8,7 @@ from typing import Any, Literal, get_args
 
 from es_semantic.errors import InvalidQuery
 
-Mode = Literal["hybrid", "knn", "bm25"]
-LEGS: dict[Mode, tuple[str, ...]] = {"hybrid": ("bm25", "knn"), "knn": ("knn",), "bm25": ("bm25",)}
+Mode = Literal["hybrid", "knn", "bm25", "exact"]
 
 MAX_QUERY_CHARACTERS = 10_000
 MAX_SIZE = 10_000
@@ -45,22 +44,32 @@ def require_mode(mode: str) -> Mode:
     """Return the mode.
 
     Raises:
-        InvalidQuery: it is none of hybrid, knn, bm25.
+        InvalidQuery: it is none of hybrid, knn, bm25, exact.
     """
     if mode not in get_args(Mode):
         raise InvalidQuery(f"mode {mode!r} does not exist", hint=f"Use one of: {', '.join(get_args(Mode))}.")
     return mode  # type: ignore[return-value]
 
 
-def require_size(size: int) -> int:
-    """Return the size.
+def require_page(size: int, start: int, window: int | None) -> int:
+    """Return how many documents each leg must find so that this page is right: ``window``, or 100, or ``size``.
 
     Raises:
-        InvalidQuery: it is not between 1 and 10,000.
+        InvalidQuery: ``size`` is not between 1 and 10,000, ``start`` is negative, or the page ends beyond the window.
     """
     if not 1 <= size <= MAX_SIZE:
         raise InvalidQuery(f"size must be between 1 and {MAX_SIZE:,}, not {size}")
-    return size
+    if start < 0:
+        raise InvalidQuery(f"from_ must be 0 or more, not {start}")
+    if window is not None and not 1 <= window <= MAX_SIZE:
+        raise InvalidQuery(f"rank_window_size must be between 1 and {MAX_SIZE:,}, not {window}")
+    chosen = max(size, MIN_RANK_WINDOW) if window is None else window
+    if start + size > chosen:
+        raise InvalidQuery(
+            f"from_ {start} and size {size} reach beyond the {chosen:,} documents that are ranked",
+            hint="Give all pages of one search the same larger rank_window_size.",
+        )
+    return chosen
 
 
 def filter_clauses(filters: Filters) -> list[Mapping[str, Any]]:

@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from es_semantic.retrieval.found import Degraded
 from es_semantic.retrieval.fusion.ranked import Place
 from es_semantic.retrieval.query import Mode
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One document: ``score`` after fusion (of the leg itself where there is one leg), ``legs`` by name."""
+    """One document: ``score`` after fusion (of the leg itself where there is one leg), ``legs`` by name.
+
+    ``highlights`` are Elasticsearch's fragments by field, where they were asked for.
+    """
 
     index: str
     id: str
     score: float
     legs: Mapping[str, Place]
     source: Mapping[str, Any]
+    highlights: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """Hits, best first. ``took_ms`` is the wall time of the whole call, embedding included; loading
-    the model, which happens once a process, is not."""
+    the model, which happens once a process, is not. ``degraded`` names what failed and is missing here."""
 
     index: str
     mode: Mode
     took_ms: float
     hits: tuple[Hit, ...]
+    degraded: tuple[Degraded, ...] = ()
+
+
+def read_hit(hit: Mapping[str, Any], rank: int, leg: str) -> Hit:
+    """Return a hit of ``_search``; where one leg was run natively, its rank there is its rank here."""
+    legs = hit.get("_legs") or {leg: {"rank": rank, "score": hit["_score"]}}
+    return Hit(
+        hit["_index"],
+        hit["_id"],
+        hit["_score"],
+        {name: Place(place["rank"], place["score"]) for name, place in legs.items()},
+        hit.get("_source", {}),
+        hit.get("highlight", {}),
+    )

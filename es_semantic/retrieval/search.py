@@ -1,37 +1,113 @@
-"""Search an index by BM25, by vectors, or by both: the procedure behind :func:`es_semantic.search`."""
+"""Search for a text by words, by meaning, or by both: the procedure behind :func:`es_semantic.search`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from es_semantic.cluster.capabilities import server_version
-from es_semantic.cluster.failures import failure
-from es_semantic.cluster.steps import Compute, Request, Steps
+from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import Embedder, require_same_model
-from es_semantic.embedding.protocol import Vectors
-from es_semantic.errors import InvalidQuery, NotAttached, RequestFailed
-from es_semantic.retrieval.fusion.ranked import Fused, named
-from es_semantic.retrieval.fusion.rrf import rrf
-from es_semantic.retrieval.legs import Key, bm25_body, knn_body, msearch_request, page_request
+from es_semantic.errors import InvalidQuery, InvalidRetriever, ModelUnavailable
+from es_semantic.retrieval.deadline import within
+from es_semantic.retrieval.engine import Query, answer_steps
+from es_semantic.retrieval.exact import exact_query
+from es_semantic.retrieval.found import Degraded
+from es_semantic.retrieval.page import Page
 from es_semantic.retrieval.query import (
     DEFAULT_SIZE,
-    LEGS,
     MIN_RANK_WINDOW,
     Filters,
+    Mode,
     filter_clauses,
     require_mode,
+    require_page,
     require_query,
-    require_size,
 )
-from es_semantic.retrieval.results import Hit, SearchResult
-from es_semantic.schema.binding import Binding
-from es_semantic.schema.lookup import find_binding
+from es_semantic.retrieval.query_vectors import Models, query_vector
+from es_semantic.retrieval.reranked import Rerankers
+from es_semantic.retrieval.results import SearchResult, read_hit
+from es_semantic.retrieval.semantic import Group, groups, leg_names
+from es_semantic.retrieval.tree.nodes import (
+    Auto,
+    Json,
+    Linear,
+    LinearEntry,
+    Retriever,
+    Rrf,
+    RrfEntry,
+    Standard,
+    TextSimilarityReranker,
+    Vector,
+    contained,
+    kind,
+)
+from es_semantic.schema.binding import Binding, Bindings
+from es_semantic.schema.lookup import bindings_of
+from es_semantic.schema.ranking import Ranking
+
+LEXICAL = "bm25"
 
 EmbedderFor = Callable[[Binding], Embedder]
+
+
+def no_models(_: str) -> None:
+    """No model is configured by a name."""
+
+
+def no_rerankers(_: str) -> None:
+    """No reranker is configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a text is to be searched, beyond the text itself; see :func:`es_semantic.search`."""
+
+    mode: Mode = "hybrid"
+    size: int = DEFAULT_SIZE
+    start: int = 0
+    window: int = MIN_RANK_WINDOW
+    filters: tuple[Json, ...] = ()
+    fields: tuple[str, ...] | None = None
+    names: tuple[str, ...] = (DEFAULT_FIELD_NAME,)
+    ranking: Ranking | None = None
+    rerank: str | None = None
+    highlight: bool = False
+    source: bool = True
+    deadline: float | None = None
+    allow_degraded: bool = False
+
+
+def read_wish(
+    *,
+    mode: str,
+    size: int,
+    from_: int,
+    rank_window_size: int | None,
+    filters: Filters,
+    fields: Sequence[str] | None,
+    name: str | Sequence[str],
+    **others: Any,
+) -> Wish:
+    """Return the checked wish.
+
+    Raises:
+        InvalidQuery: a mode, size, filter, field list or name that cannot be used.
+    """
+    checked = require_mode(mode)
+    window = require_page(size, from_, rank_window_size)
+    if fields is not None and not fields:
+        raise InvalidQuery("fields must name at least one field", hint="Leave it out to search the source fields.")
+    names = (name,) if isinstance(name, str) else tuple(dict.fromkeys(name))
+    if not names:
+        raise InvalidQuery("name must name at least one semantic field", hint="Leave it out to search 'semantic'.")
+    clauses = tuple(dict(clause) for clause in filter_clauses(filters))
+    chosen = None if fields is None else tuple(fields)
+    return Wish(checked, size, from_, window, clauses, chosen, names, **others)
 
 
 def search_steps(
@@ -41,93 +117,173 @@ def search_steps(
     *,
     mode: str = "hybrid",
     size: int = DEFAULT_SIZE,
+    from_: int = 0,
+    rank_window_size: int | None = None,
     filters: Filters = None,
     fields: Sequence[str] | None = None,
-    name: str = DEFAULT_FIELD_NAME,
+    name: str | Sequence[str] = DEFAULT_FIELD_NAME,
+    rerankers: Rerankers = no_rerankers,
+    **options: Any,
 ) -> Steps[SearchResult]:
-    """Answer one query; see :func:`es_semantic.search`."""
-    query, checked_mode, size = require_query(text), require_mode(mode), require_size(size)
-    clauses = filter_clauses(filters)
-    if fields is not None and not fields:
-        raise InvalidQuery("fields must name at least one field", hint="Leave it out to search the source fields.")
-    legs = LEGS[checked_mode]
+    """Answer one query; see :func:`es_semantic.search`. ``options`` are the last fields of :class:`Wish`."""
+    wish = read_wish(
+        mode=mode,
+        size=size,
+        from_=from_,
+        rank_window_size=rank_window_size,
+        filters=filters,
+        fields=fields,
+        name=name,
+        **options,
+    )
+    return (yield from wished_steps(index, text, wish, Models(embedder_for, no_models), rerankers))
+
+
+def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: Rerankers) -> Steps[SearchResult]:
+    """Answer one query whose options have been checked."""
+    query = require_query(text)
     started = time.perf_counter()
-    window = max(size, MIN_RANK_WINDOW) if len(legs) > 1 else size
-    binding, semantic_fields = yield from _binding(index, name)
-    bodies = []
-    for leg in legs:
-        if leg == "bm25":
-            bodies.append(bm25_body(query, fields or binding.source, clauses, size=window))
-        else:
-            loading = time.perf_counter()
-            embedder = yield Compute(lambda: _bound_embedder(binding, embedder_for, index))
-            started += time.perf_counter() - loading
-            vector = yield Compute(partial(_query_vector, embedder, query))
-            chunked = binding.chunking is not None
-            bodies.append(knn_body(vector, name, binding.stamp, clauses, size=window, chunked=chunked))
+    bindings = yield from _bindings(index)
+    members = groups(bindings, wish.names, index=index)
+    loading = time.perf_counter()
+    if wish.mode != LEXICAL:
+        yield from _load(members, models, index)
+    started += time.perf_counter() - loading
+    vectors, degraded = yield from _vectors(members, query, wish, models)
+    root, targets = tree(query, wish, members, vectors, alone=len(members) == 1 or wish.mode == LEXICAL)
+    body: Json = {"track_total_hits": False, "_source": _source(wish, bindings)}
+    if wish.highlight:
+        body["highlight"] = {"fields": {field: {} for field in _plain(_bm25_fields(wish, members))}}
+    asked = Query(
+        index,
+        root,
+        Page(wish.size, wish.start, body),
+        targets=targets,
+        execution="auto" if isinstance(root, Standard) or kind(root) == "knn" else "client",
+        deadline=wish.deadline,
+        allow_degraded=wish.allow_degraded,
+    )
     try:
-        ranked = yield from _run_legs(index, bodies)
-    except RequestFailed as error:
-        if error.status == 400 and clauses:
-            raise InvalidQuery(error.what, hint="Check the filters: each is one Elasticsearch query clause.") from error
+        answer = yield from answer_steps(asked, models, rerankers)
+    except InvalidRetriever as error:
+        if wish.filters:
+            hint = error.hint or "Check the filters: each is one Elasticsearch query clause."
+            raise InvalidQuery(f"searching {index!r}: {error.reason}", hint=hint) from error
         raise
-    fused = (rrf(ranked) if len(ranked) > 1 else _single(ranked[0]))[:size]
-    sources = yield from _sources(index, [document.key for document in fused], semantic_fields)
-    hits = tuple(_hit(document, legs, sources[document.key]) for document in fused if document.key in sources)
-    return SearchResult(index, checked_mode, (time.perf_counter() - started) * 1000, hits)
+    ranks = enumerate(answer.body["hits"]["hits"], start=wish.start + 1)
+    hits = tuple(read_hit(hit, rank, wish.mode) for rank, hit in ranks)
+    took = (time.perf_counter() - started) * 1000
+    return SearchResult(index, wish.mode, took, hits, (*degraded, *answer.degraded))
 
 
-def _binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
-    try:
-        return (yield from find_binding(index, name))
-    except NotAttached:
+def tree(
+    text: str, wish: Wish, members: Sequence[Group], vectors: Mapping[int, Vector], *, alone: bool
+) -> tuple[Retriever, dict[str, str]]:
+    """Return the retriever tree of a text, and the index that each leaf is for where it is not the query's own."""
+    legs: list[tuple[Retriever, tuple[str, ...] | None]] = []
+    if wish.mode in ("hybrid", LEXICAL):
+        legs.append((_words(text, wish, members), None))
+    for number, (name, group) in enumerate(zip(leg_names(members), members, strict=True)):
+        if number in vectors:
+            legs.append((_meaning(name, group, vectors[number], wish), None if alone else group.indices))
+    nodes = [node for node, _ in legs]
+    root = nodes[0] if len(nodes) == 1 else fused(nodes, _ranking(wish, members), wish.window)
+    paths = [kind(root)] if len(nodes) == 1 else [f"{kind(root)}.{way}.{kind(node)}" for way, node in root.children]
+    if wish.rerank is not None:
+        root = TextSimilarityReranker(
+            retriever=contained(root),
+            field=_plain(_bm25_fields(wish, members)),
+            inference_text=text,
+            inference_id=wish.rerank,
+            rank_window_size=wish.window,
+        )
+        paths = [f"{kind(root)}.retriever.{path}" for path in paths]
+    return root, {
+        path: ",".join(indices) for path, (_, indices) in zip(paths, legs, strict=True) if indices is not None
+    }
+
+
+def fused(nodes: Sequence[Retriever], ranking: Ranking, window: int) -> Retriever:
+    """Return the legs under the retriever that ``ranking`` asks for; every vector leg has the weight of ``knn``."""
+    weights = [ranking.weight("bm25" if node.name == LEXICAL else "knn") for node in nodes]
+    held = [contained(node) for node in nodes]
+    match ranking.method:
+        case "auto":
+            return Auto(retrievers=tuple(held), rank_window_size=window)
+        case "rrf":
+            entries = tuple(RrfEntry(retriever=each, weight=weight) for each, weight in zip(held, weights, strict=True))
+            return Rrf(retrievers=entries, rank_constant=ranking.rank_constant, rank_window_size=window)
+    parts = tuple(LinearEntry(retriever=each, weight=weight) for each, weight in zip(held, weights, strict=True))
+    return Linear(retrievers=parts, normalizer=ranking.normalizer, rank_window_size=window)
+
+
+def _words(text: str, wish: Wish, members: Sequence[Group]) -> Standard:
+    """All fields as if they were one (Elastic docs, "Multi-match query"; why: docs/decisions/bm25-leg.md)."""
+    match = {"multi_match": {"query": text, "fields": list(_bm25_fields(wish, members)), "type": "cross_fields"}}
+    return Standard(query=match, filter=wish.filters, name=LEXICAL)
+
+
+def _meaning(leg: str, group: Group, vector: Vector, wish: Wish) -> Retriever:
+    if wish.mode == "exact":
+        return Standard(query=exact_query(vector, group.binding, group.name, wish.filters), name="exact")
+    return group.knn(leg, vector, wish.filters, k=wish.window)
+
+
+def _bm25_fields(wish: Wish, members: Sequence[Group]) -> tuple[str, ...]:
+    return wish.fields or tuple(dict.fromkeys(field for group in members for field in group.source))
+
+
+def _plain(fields: Sequence[str]) -> tuple[str, ...]:
+    return tuple(field.partition("^")[0] for field in fields)
+
+
+def _ranking(wish: Wish, members: Sequence[Group]) -> Ranking:
+    """The caller's, else what was tuned for the index where all indices agree on it, else the default."""
+    if wish.ranking is not None:
+        return wish.ranking
+    tuned = {group.binding.ranking for group in members}
+    return (tuned.pop() if len(tuned) == 1 else None) or Ranking()
+
+
+def _source(wish: Wish, bindings: Mapping[str, Bindings]) -> Any:
+    if not wish.source:
+        return False
+    return {"excludes": sorted({name for each in bindings.values() for name in each.fields})}
+
+
+def _bindings(index: str) -> Steps[dict[str, Bindings]]:
+    bindings = yield from bindings_of(index)
+    if not any(each.fields for each in bindings.values()):
         # On a server that is too old nothing can be attached, and that is the better answer.
         yield from server_version()
-        raise
+    return bindings
 
 
-def _bound_embedder(binding: Binding, embedder_for: EmbedderFor, index: str) -> Embedder:
-    embedder = embedder_for(binding)
-    require_same_model(binding.fingerprint, embedder.profile.fingerprint, index=index)
+def _load(members: Sequence[Group], models: Models, index: str) -> Steps[None]:
+    for group in members:
+        yield Compute(partial(_loaded, models, group, index))
+
+
+def _loaded(models: Models, group: Group, index: str) -> Embedder:
+    embedder = models.bound(group.binding)
+    require_same_model(group.binding.fingerprint, embedder.profile.fingerprint, index=index)
     return embedder
 
 
-def _query_vector(embedder: Embedder, query: str) -> Vectors:
-    vector: Vectors = embedder.embed_queries([query]).vectors[0]
-    return vector
-
-
-def _run_legs(index: str, bodies: Sequence[Mapping[str, Any]]) -> Steps[list[list[tuple[Key, float]]]]:
-    request = msearch_request(index, bodies)
-    answer = yield request
-    for response in answer["responses"]:
-        if "error" in response:
-            raise failure(response["status"], response, f"searching {index!r}")
-    return [[(_key(hit), hit["_score"]) for hit in _hits(response)] for response in answer["responses"]]
-
-
-def _single(leg: list[tuple[Key, float]]) -> list[Fused[Key]]:
-    fused = rrf([leg])
-    return [Fused(document.key, score, document.places) for document, (_, score) in zip(fused, leg, strict=True)]
-
-
-def _sources(index: str, keys: list[Key], semantic_fields: list[str]) -> Steps[dict[Key, Any]]:
-    if not keys:
-        return {}
-    request: Request = page_request(index, keys, excludes=semantic_fields)
-    page = yield request
-    return {_key(hit): hit.get("_source", {}) for hit in _hits(page)}
-
-
-def _hits(response: Mapping[str, Any]) -> list[Any]:
-    hits: list[Any] = response.get("hits", {}).get("hits", [])
-    return hits
-
-
-def _key(hit: Mapping[str, Any]) -> Key:
-    return hit["_index"], hit["_id"], hit.get("_routing", "")
-
-
-def _hit(document: Fused[Key], legs: Sequence[str], source: Mapping[str, Any]) -> Hit:
-    index, doc_id, _ = document.key
-    return Hit(index, doc_id, document.score, named(document.places, legs), source)
+def _vectors(
+    members: Sequence[Group], text: str, wish: Wish, models: Models
+) -> Steps[tuple[dict[int, Vector], list[Degraded]]]:
+    """Embed the text once for each model; where that fails and words can be searched, go on without."""
+    vectors: dict[int, Vector] = {}
+    degraded: list[Degraded] = []
+    if wish.mode == LEXICAL:
+        return vectors, degraded
+    for number, (name, group) in enumerate(zip(leg_names(members), members, strict=True)):
+        embed = partial(query_vector, models.bound(group.binding), text)
+        try:
+            vectors[number] = yield Compute(partial(within, wish.deadline, embed))
+        except (ModelUnavailable, TimeoutError) as error:
+            if not wish.allow_degraded or wish.mode != "hybrid":
+                raise
+            degraded.append(Degraded(name, str(error) or f"not embedded within {wish.deadline:g} seconds"))
+    return vectors, degraded

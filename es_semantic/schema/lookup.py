@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from es_semantic.cluster.steps import Request, Steps, url_path
+from functools import partial
+
+from es_semantic.cluster.steps import Remember, Request, Steps, url_path
 from es_semantic.errors import FingerprintMismatch, SchemaError
-from es_semantic.schema.binding import Binding, read_bindings
+from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.target import require_one_name
+
+SECONDS = 2.0
+"""How long a query may go by a mapping that it has seen."""
 
 
 def find_binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
@@ -38,3 +43,19 @@ def find_binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
                 hint="Search these indices one by one.",
             )
     return first[1], sorted({field for each in bindings.values() for field in each.fields})
+
+
+def bindings_of(index: str) -> Steps[dict[str, Bindings]]:
+    """Return the bindings of every index behind a name, list or pattern, by index; seen at most two seconds ago.
+
+    Raises:
+        IndexUnavailable: no such index.
+        SchemaError: a binding cannot be read.
+    """
+    bindings: dict[str, Bindings] = yield Remember(("bindings", index), SECONDS, partial(_read_bindings, index))
+    return bindings
+
+
+def _read_bindings(index: str) -> Steps[dict[str, Bindings]]:
+    mappings = yield Request("GET", url_path("/{}/_mapping", index))
+    return {concrete: read_bindings(body["mappings"], index=concrete) for concrete, body in sorted(mappings.items())}

@@ -1,0 +1,63 @@
+"""What a client remembers for seconds, so that not every query asks the cluster for the same mapping."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+MAX_REMEMBERED = 1_000
+
+UNKNOWN = object()
+"""Nothing is remembered, or not any more."""
+
+
+class Remembered(Protocol):
+    """What is looked up: its key, and for how many seconds it holds."""
+
+    @property
+    def key(self) -> Hashable: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+
+class Memory:
+    """Results by key, each with the time it was kept; the oldest leave first. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[float, Any]] = {}
+        self._lock = threading.Lock()
+
+    def recall(self, what: Remembered) -> Any:
+        """Return what was kept under the key in the last ``seconds``, else ``UNKNOWN``."""
+        kept = self._kept.get(what.key)
+        if kept is None or time.monotonic() - kept[0] > what.seconds:
+            return UNKNOWN
+        return kept[1]
+
+    def keep(self, what: Remembered, result: Any) -> Any:
+        """Keep the result and return it."""
+        with self._lock:
+            self._kept.pop(what.key, None)
+            self._kept[what.key] = (time.monotonic(), result)
+            while len(self._kept) > MAX_REMEMBERED:
+                self._kept.pop(next(iter(self._kept)))
+        return result
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+
+
+def memory_of(client: object) -> Memory:
+    """Return the memory of this client, which ends with it."""
+    with _LOCK:
+        return _MEMORIES.setdefault(client, Memory())
+
+
+_MEMORIES: weakref.WeakKeyDictionary[object, Memory] = weakref.WeakKeyDictionary()
+_LOCK = threading.Lock()

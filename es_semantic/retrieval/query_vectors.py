@@ -1,0 +1,136 @@
+"""Texts in a tree become query vectors: found, embedded once for each model and text, and put in place."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from es_semantic.cluster.steps import Compute, Steps
+from es_semantic.embedding import Embedder, require_same_model
+from es_semantic.errors import EsSemanticError, FingerprintMismatch, InvalidRetriever, ModelUnavailable
+from es_semantic.retrieval.deadline import within
+from es_semantic.retrieval.tree.nodes import Diversify, Knn, Retriever, Vector, changed, walk
+from es_semantic.schema.binding import Binding, Bindings
+
+MAX_REMEMBERED = 1_000
+"""Query vectors kept in memory, for all models together."""
+
+Failed = dict[str, EsSemanticError]
+"""Why a text could not be embedded, by the path of its retriever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Where embedders come from: by a semantic field's binding, or by a configured model's name (None: not known)."""
+
+    bound: Callable[[Binding], Embedder]
+    named: Callable[[str], Embedder | None]
+
+
+def has_texts(root: Retriever) -> bool:
+    """Return whether the tree holds a text to embed."""
+    return any(isinstance(node, Knn | Diversify) and node.query_vector_builder is not None for _, node in walk(root))
+
+
+def with_vectors(
+    root: Retriever, bindings: Mapping[str, Bindings], models: Models, deadline: float | None
+) -> Steps[tuple[Retriever, Failed]]:
+    """Return the tree with vectors in place of the texts that a model of ours embeds, and what failed.
+
+    A text for a model that is not configured here is left to the cluster. A vector search in a semantic field looks
+    only at vectors of the bound model. ``deadline`` is in seconds, for each text.
+
+    Raises:
+        FingerprintMismatch: a field is bound to different models, or not to the one that ``model_id`` names.
+        InvalidRetriever: there is no ``model_id``, and the field is no semantic field.
+    """
+    vectors: dict[str, tuple[Vector, tuple[Any, ...]]] = {}
+    failed: Failed = {}
+    for path, node in walk(root):
+        if not isinstance(node, Knn | Diversify) or node.query_vector_builder is None:
+            continue
+        builder = node.query_vector_builder.text_embedding
+        name, binding = semantic_field(node.field, bindings)
+        try:
+            embedder = yield Compute(partial(_embedder, models, binding, builder.model_id, path))
+            if embedder is None:
+                continue
+            vector = yield Compute(partial(within, deadline, partial(query_vector, embedder, builder.model_text)))
+        except (ModelUnavailable, TimeoutError) as error:
+            failed[path] = error if isinstance(error, EsSemanticError) else _too_slow(deadline)
+            continue
+        stamp = ({"term": {f"{name}.model": binding.stamp}},) if binding is not None else ()
+        vectors[path] = (vector, stamp if isinstance(node, Knn) else ())
+
+    def put(path: str, node: Retriever) -> Retriever:
+        if path not in vectors:
+            return node
+        vector, stamp = vectors[path]
+        update = {"query_vector": vector, "query_vector_builder": None, "filter": (*stamp, *node.filter)}
+        return node.model_copy(update=update)
+
+    return changed(root, put), failed
+
+
+def semantic_field(field: str, bindings: Mapping[str, Bindings]) -> tuple[str | None, Binding | None]:
+    """Return the name and binding of the semantic field whose vectors ``field`` holds; (None, None) where it is none.
+
+    Raises:
+        FingerprintMismatch: it is bound to different models in different indices.
+    """
+    found: dict[str, tuple[str, str, Binding]] = {}
+    for index, each in bindings.items():
+        for name, binding in each.fields.items():
+            if field in (f"{name}.vector", f"{name}.chunks.vector"):
+                found.setdefault(binding.stamp, (index, name, binding))
+    if len(found) > 1:
+        (one, _, first), (other, _, second), *_ = found.values()
+        raise FingerprintMismatch(
+            f"field {field!r} mixes models: {one} has {first.stamp}, {other} has {second.stamp}",
+            hint="Search these indices one by one, or bring them to one model.",
+        )
+    for _, name, binding in found.values():
+        return name, binding
+    return None, None
+
+
+def query_vector(embedder: Embedder, text: str) -> Vector:
+    """Return the vector to search with; the same model is asked once for the same text."""
+    key = (embedder.profile.fingerprint.id, text)
+    with _LOCK:
+        if key in _REMEMBERED:
+            _REMEMBERED.move_to_end(key)
+            return _REMEMBERED[key]
+    vector: Vector = tuple(embedder.embed_queries([text]).vectors[0].tolist())
+    with _LOCK:
+        _REMEMBERED[key] = vector
+        while len(_REMEMBERED) > MAX_REMEMBERED:
+            _REMEMBERED.popitem(last=False)
+    return vector
+
+
+def _embedder(models: Models, binding: Binding | None, model_id: str | None, path: str) -> Embedder | None:
+    named = models.named(model_id) if model_id is not None else None
+    if binding is None:
+        if model_id is None:
+            reason = "[query_vector_builder] needs a [model_id], because [field] is not the vector of a semantic field"
+            raise InvalidRetriever(f"{path}.query_vector_builder", "illegal_argument_exception", reason)
+        return named
+    if model_id is not None and named is None:
+        reason = f"no model [{model_id}] is configured; leave [model_id] out: the field is bound to {binding.stamp}"
+        raise InvalidRetriever(f"{path}.query_vector_builder", "illegal_argument_exception", reason)
+    embedder = named or models.bound(binding)
+    require_same_model(binding.fingerprint, embedder.profile.fingerprint, index=path)
+    return embedder
+
+
+def _too_slow(deadline: float | None) -> ModelUnavailable:
+    return ModelUnavailable(f"the query's text was not embedded within {deadline:g} seconds")
+
+
+_REMEMBERED: OrderedDict[tuple[str, str], Vector] = OrderedDict()
+_LOCK = threading.Lock()

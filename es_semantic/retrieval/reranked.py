@@ -1,0 +1,47 @@
+"""What a reranker reads and what becomes of its scores: pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from es_semantic.errors import RerankerError
+from es_semantic.reranking.protocol import Reranker, order
+from es_semantic.retrieval.found import Key, Ranking
+from es_semantic.retrieval.fusion.ranked import single
+from es_semantic.retrieval.tree.nodes import TextSimilarityReranker
+
+Rerankers = Callable[[str], Reranker | None]
+"""A configured reranker by its name; None for a name that is not, which is an inference endpoint of the cluster."""
+
+
+def texts_of(node: TextSimilarityReranker, keys: Sequence[Key], carried: Mapping[Key, Mapping[str, Any]]) -> list[str]:
+    """Return the text that stands for each document: the values of the field or fields, joined by newlines."""
+    fields = (node.field,) if isinstance(node.field, str) else node.field
+    return ["\n".join(str(value) for name in fields for value in carried[key].get(name, ())) for key in keys]
+
+
+def reranked(ranking: Ranking, scores: Sequence[float]) -> Ranking:
+    """Return the documents by the reranker's scores, best first; equal ones keep their order.
+
+    Scores become what Elastic's retriever makes of them, never negative: ``max(score, 0) + min(exp(score), 1)``
+    (Elastic docs, "Text similarity re-ranker retriever").
+    """
+    scored = [
+        (key, single(max(score, 0.0) + min(math.exp(min(score, 0.0)), 1.0)))
+        for (key, _), score in zip(ranking, scores, strict=True)
+    ]
+    return [scored[place] for place in order(scores)]
+
+
+def relevance(answer: Mapping[str, Any], count: int, endpoint: str) -> list[float]:
+    """Return the scores in the answer of an inference endpoint, in the order of its input.
+
+    Raises:
+        RerankerError: there is not exactly one score for each text.
+    """
+    scores = {one["index"]: float(one["relevance_score"]) for one in answer.get("rerank", [])}
+    if sorted(scores) != list(range(count)):
+        raise RerankerError(f"inference endpoint {endpoint!r} scored {len(scores)} of {count} texts")
+    return [scores[place] for place in range(count)]
