@@ -92,7 +92,7 @@ def _normal(node: Linear, number: int, found: Found, path: str, key: Key) -> flo
     if rank is None or rank > len(ranking):
         return None
     normalizer = node.retrievers[number].normalizer or node.normalizer or "none"
-    return normalized([score for _, score in ranking], normalizer)[rank - 1]
+    return float(normalized([score for _, score in ranking], normalizer)[rank - 1])
 
 
 def _line(value: float, description: str, details: list[Json]) -> Json:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from es_semantic.errors import UsageError
-from es_semantic.retrieval.fusion.ranked import (
-    Fused,
-    K,
-    Legs,
-    Tie,
-    ordered,
-    placed,
-    require_weights,
-    single,
-    single_sum,
-)
+from es_semantic.retrieval.fusion.ranked import Fused, K, Legs, Tie, require_weights, summed
 
 _EPSILON = 1e-6
 
-Scores = Sequence[float]
+Scores = NDArray[np.float32]
 
 
 def linear(
@@ -43,45 +35,38 @@ def linear(
     normalizers = ["none"] * len(legs) if normalizers is None else normalizers
     if len(normalizers) != len(legs):
         raise UsageError(f"there are {len(legs)} legs and {len(normalizers)} normalizers")
-    normal = [normalized([score for _, score in leg], how) for leg, how in zip(legs, normalizers, strict=True)]
-    fused = [
-        Fused(
-            key,
-            single_sum(
-                single(weight * scores[place.rank - 1])
-                for weight, scores, place in zip(weights, normal, row, strict=True)
-                if place is not None
-            ),
-            tuple(row),
-        )
-        for key, row in placed(legs).items()
+    terms = [
+        np.float32(weight) * normalized([score for _, score in leg], how)
+        for weight, leg, how in zip(weights, legs, normalizers, strict=True)
     ]
-    return ordered(fused, tie)
+    return summed(legs, terms, tie)
 
 
-def normalized(scores: Scores, normalizer: str) -> list[float]:
-    """Return the scores after ``none``, ``minmax`` or ``l2_norm``.
+def normalized(scores: Sequence[float], normalizer: str) -> Scores:
+    """Return the scores after ``none``, ``minmax`` or ``l2_norm``, in single precision.
 
     Raises:
         UsageError: no such normalizer.
     """
     if normalizer not in NORMALIZERS:
         raise UsageError(f"Unknown normalizer [{normalizer}]", hint=f"Use one of: {', '.join(NORMALIZERS)}.")
-    return NORMALIZERS[normalizer](scores)
+    return NORMALIZERS[normalizer](np.asarray(scores, dtype=np.float32))
 
 
-def _minmax(scores: Scores) -> list[float]:
-    if not scores:
-        return []
-    low, high = min(scores), max(scores)
-    if high - low < _EPSILON:
-        return [1.0] * len(scores)
-    return [single(single(score - low) / single(high - low)) for score in scores]
+def _none(scores: Scores) -> Scores:
+    return scores
 
 
-def _l2_norm(scores: Scores) -> list[float]:
-    norm = math.sqrt(math.fsum(score * score for score in scores))
-    return list(scores) if norm < _EPSILON else [single(score / norm) for score in scores]
+def _minmax(scores: Scores) -> Scores:
+    if not len(scores):
+        return scores
+    low, high = scores.min(), scores.max()
+    return np.ones_like(scores) if high - low < _EPSILON else (scores - low) / (high - low)
 
 
-NORMALIZERS: dict[str, Callable[[Scores], list[float]]] = {"none": list, "minmax": _minmax, "l2_norm": _l2_norm}
+def _l2_norm(scores: Scores) -> Scores:
+    norm = float(np.linalg.norm(scores.astype(np.float64)))
+    return scores if norm < _EPSILON else (scores.astype(np.float64) / norm).astype(np.float32)
+
+
+NORMALIZERS: dict[str, Callable[[Scores], Scores]] = {"none": _none, "minmax": _minmax, "l2_norm": _l2_norm}

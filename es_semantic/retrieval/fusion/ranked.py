@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from es_semantic.errors import UsageError
 
@@ -74,12 +76,24 @@ def single(number: float) -> float:
     >>> single(1 / 61)
     0.016393441706895828
     """
-    return struct.unpack("f", struct.pack("f", number))[0]  # type: ignore[no-any-return]
+    return float(np.float32(number))
 
 
-def single_sum(terms: Iterable[float]) -> float:
-    """Add numbers of single precision and round once, so that their order does not matter."""
-    return single(math.fsum(terms))
+def summed(legs: Legs[K], terms: Sequence[NDArray[np.floating[Any]]], tie: Tie[K] | None) -> list[Fused[K]]:
+    """Return the documents by the sum of their ``terms``: what each leg adds for each of its ranks, single precision.
+
+    Sums are rounded once, so that the order of the legs does not matter.
+
+    Raises:
+        UsageError: a leg names a key twice.
+    """
+    rows = placed(legs)
+    totals = np.zeros(len(rows))
+    numbers = {key: number for number, key in enumerate(rows)}
+    for leg, added in zip(legs, terms, strict=True):
+        totals[[numbers[key] for key, _ in leg]] += added.astype(np.float32)
+    scores = totals.astype(np.float32).tolist()
+    return ordered([Fused(key, score, tuple(row)) for (key, row), score in zip(rows.items(), scores, strict=True)], tie)
 
 
 def require_weights(weights: Sequence[float] | None, legs: Legs[K]) -> Sequence[float]:

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from es_semantic.errors import UsageError
-from es_semantic.retrieval.fusion.ranked import (
-    Fused,
-    K,
-    Legs,
-    Tie,
-    ordered,
-    placed,
-    require_weights,
-    single,
-    single_sum,
-)
+from es_semantic.retrieval.fusion.ranked import Fused, K, Legs, Tie, require_weights, summed
 
 RANK_CONSTANT = 60
 """Elastic's default, from Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
@@ -40,16 +32,9 @@ def rrf(
     if rank_constant < 1:
         raise UsageError(f"rank_constant must be 1 or more, not {rank_constant}")
     weights = require_weights(weights, legs)
-    fused = [
-        Fused(
-            key,
-            single_sum(
-                single(weight * single(1.0 / (rank_constant + place.rank)))
-                for weight, place in zip(weights, row, strict=True)
-                if place is not None
-            ),
-            tuple(row),
-        )
-        for key, row in placed(legs).items()
+    terms = [
+        np.float32(weight)
+        * (np.float32(1) / np.arange(rank_constant + 1, rank_constant + 1 + len(leg), dtype=np.float32))
+        for weight, leg in zip(weights, legs, strict=True)
     ]
-    return ordered(fused, tie)
+    return summed(legs, terms, tie)
