@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from es_semantic.config.document import Document, KeyPath, Problem, describe, line_of, read_document
 from es_semantic.config.settings import (
+    CohereSettings,
     Config,
     ConnectionSettings,
+    CrossEncoderSettings,
     EmbeddingCacheSettings,
     NodeSettings,
     OllamaModel,
@@ -22,6 +24,7 @@ from es_semantic.config.settings import (
     SemanticFieldSettings,
     SentenceTransformersModel,
     Settings,
+    TeiSettings,
 )
 from es_semantic.errors import ConfigError
 
@@ -30,10 +33,17 @@ ENV_CONFIG = "ES_SEMANTIC_CONFIG"
 ENV_URL = "ES_SEMANTIC_URL"
 ENV_API_KEY = "ES_SEMANTIC_API_KEY"
 
-_PROVIDERS: dict[str, type[Settings]] = {
-    "sentence-transformers": SentenceTransformersModel,
-    "openai": OpenAIModel,
-    "ollama": OllamaModel,
+_PROVIDERS: dict[str, dict[str, type[Settings]]] = {
+    "models": {
+        "sentence-transformers": SentenceTransformersModel,
+        "openai": OpenAIModel,
+        "ollama": OllamaModel,
+    },
+    "rerankers": {
+        "cross-encoder": CrossEncoderSettings,
+        "cohere": CohereSettings,
+        "tei": TeiSettings,
+    },
 }
 _SECTIONS: dict[str, type[Settings]] = {
     "connection": ConnectionSettings,
@@ -149,7 +159,7 @@ def _explain(detail: Any, document: Document, replaced: Mapping[str, str]) -> Pr
 
 def _without_tags(loc: KeyPath) -> KeyPath:
     """Drop the tag that pydantic puts after the place of a union: ``models.NAME.<provider>.KEY``."""
-    tagged = loc[:1] == ("models",) or loc[:2] == ("connection", "url")
+    tagged = (bool(loc) and loc[0] in _PROVIDERS) or loc[:2] == ("connection", "url")
     return loc[:2] + loc[3:] if tagged else loc
 
 
@@ -160,9 +170,9 @@ def _text(detail: Any, loc: KeyPath) -> str:
         section = _section(loc)
         return f"unknown key{_did_you_mean(str(loc[-1]), section.model_fields)}; {_allowed(section)}"
     if kind == "union_tag_invalid":
-        return f"unknown provider; allowed: {', '.join(_PROVIDERS)}"
+        return f"unknown provider; allowed: {', '.join(_PROVIDERS[str(loc[0])])}"
     if kind == "union_tag_not_found":
-        return f"is required; allowed: {', '.join(_PROVIDERS)}"
+        return f"is required; allowed: {', '.join(_PROVIDERS[str(loc[0])])}"
     if kind == "missing":
         return "is required"
     if kind == "value_error":
@@ -176,7 +186,8 @@ def _text(detail: Any, loc: KeyPath) -> str:
 def _section(loc: KeyPath) -> type[Settings]:
     if len(loc) == 1:
         return Config
-    return _PROVIDERS[str(loc[2])] if loc[0] == "models" else _SECTIONS[str(loc[0])]
+    section = str(loc[0])
+    return _PROVIDERS[section][str(loc[2])] if section in _PROVIDERS else _SECTIONS[section]
 
 
 def _allowed(section: type[Settings]) -> str:

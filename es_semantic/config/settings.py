@@ -23,6 +23,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from es_semantic.config.languages import language_of
+
 DEFAULT_URL = "http://localhost:9200"
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_FIELD_NAME = "semantic"
@@ -77,6 +79,11 @@ def _not_a_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
     return value
+
+
+def _norwegian(language: Any) -> Any:
+    # Without quotes, YAML reads the code for Norwegian as false.
+    return "no" if language is False else language
 
 
 def _heap_size(heap: str) -> str:
@@ -217,6 +224,64 @@ class OllamaModel(HttpModel):
 ModelSettings = SentenceTransformersModel | OpenAIModel | OllamaModel
 
 
+class CrossEncoderSettings(Settings):
+    """A reranker run in this process by SentenceTransformers; ``name`` is a hub name or a local folder.
+
+    Weights are read from safetensors only; ``trust_remote_code`` runs Python code that comes with the model.
+    ``max_length`` cuts each pair of query and text, in tokens; by default the model's own. ``timeout`` is seconds for
+    all texts of one query, ``batch_size`` the pairs of one forward pass at most.
+    """
+
+    provider: Literal["cross-encoder"]
+    name: str = Field(min_length=1)
+    revision: str | None = None
+    device: str | None = None
+    offline: bool = False
+    trust_remote_code: bool = False
+    max_length: Annotated[Whole, Field(ge=8)] | None = None
+    timeout: Seconds = 60.0
+    batch_size: Whole = Field(default=32, ge=1, le=1024)
+
+
+class HttpRerankerSettings(Settings):
+    """What rerankers behind HTTP share. ``timeout`` is seconds for all texts of one query, every further try included.
+
+    A query waits for its reranker, so this is shorter, and tries less often, than embedding documents does.
+    """
+
+    api_key: SecretStr | None = None
+    timeout: Seconds = 10.0
+    max_retries: Whole = Field(default=2, ge=0)
+
+
+class CohereSettings(HttpRerankerSettings):
+    """Any server with Cohere's ``POST {url}/rerank``: Cohere, Jina, vLLM and others.
+
+    ``batch_size`` is texts per request; Cohere advises against more than 1,000 (API reference, "Rerank", v2).
+    """
+
+    provider: Literal["cohere"]
+    name: str = Field(min_length=1)
+    url: Url = "https://api.cohere.com/v2"
+    batch_size: Whole = Field(default=1000, ge=1, le=10_000)
+
+
+class TeiSettings(HttpRerankerSettings):
+    """A model served by text-embeddings-inference (``POST {url}/rerank``), which serves one model and needs no name.
+
+    ``batch_size`` must not be above the server's ``--max-client-batch-size``, which is 32 unless it was set.
+    ``raw_scores`` asks for the model's own scores instead of scores from 0 to 1.
+    """
+
+    provider: Literal["tei"]
+    url: Url
+    batch_size: Whole = Field(default=32, ge=1, le=10_000)
+    raw_scores: bool = False
+
+
+RerankerSettings = CrossEncoderSettings | CohereSettings | TeiSettings
+
+
 class EmbeddingCacheSettings(Settings):
     """Vectors made before, kept in one SQLite file, so that the same text never runs the model twice.
 
@@ -248,6 +313,8 @@ class SemanticFieldSettings(Settings):
 
     ``chunk`` says whether a document has one vector (``never``) or one for each chunk of its text (``always``);
     ``auto`` decides when the field is attached, by how many of its texts are longer than the model's window.
+    ``language`` (``en``, ``de``, ``zh`` ...) adds a sub-field to each source field, for BM25, with Elasticsearch's
+    analyser for that language.
     """
 
     index: str = Field(min_length=1)
@@ -255,6 +322,7 @@ class SemanticFieldSettings(Settings):
     model: str = "default"
     name: str = DEFAULT_FIELD_NAME
     chunk: Literal["auto", "never", "always"] = "auto"
+    language: Annotated[str, BeforeValidator(_norwegian), AfterValidator(language_of)] | None = None
 
     @field_validator("fields")
     @classmethod
@@ -265,11 +333,15 @@ class SemanticFieldSettings(Settings):
 
 
 class Config(Settings):
-    """The whole file. ``models`` are named by the user; ``default`` is MiniLM unless they define it."""
+    """The whole file. ``models`` and ``rerankers`` are named by the user.
+
+    The model ``default`` is MiniLM unless they define it; there is no default reranker.
+    """
 
     connection: ConnectionSettings = ConnectionSettings()
     node: NodeSettings = NodeSettings()
     models: dict[str, Annotated[ModelSettings, Field(discriminator="provider")]] = {}
+    rerankers: dict[str, Annotated[RerankerSettings, Field(discriminator="provider")]] = {}
     embedding_cache: EmbeddingCacheSettings = EmbeddingCacheSettings()
     semantic_fields: list[SemanticFieldSettings] = []
 

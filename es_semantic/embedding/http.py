@@ -1,4 +1,4 @@
-"""POST JSON to an embedding server: retries, waits, and errors a person can act on."""
+"""POST JSON to a model's server: retries, waits, and errors a person can act on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from typing import Any
 
 import httpx
 from pydantic import SecretStr
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from es_semantic.errors import InputRejected, ModelUnavailable
 
@@ -33,12 +40,25 @@ class TryAgain(Exception):
         self.retry_after = retry_after
 
 
+class Refused(Exception):
+    """An answer that trying again would not change.
+
+    ``status`` is its HTTP status, None for what is no HTTP; ``hint`` says what to do.
+    """
+
+    def __init__(self, what: str, status: int | None, hint: str) -> None:
+        super().__init__(what)
+        self.status = status
+        self.hint = hint
+
+
 class JsonPoster:
     """Posts to one URL; safe to use from several threads.
 
     ``key`` is sent as a bearer token and appears in no error, even if the server repeats it. ``timeout`` is seconds per
-    request, ``max_retries`` counts further tries. ``transport`` replaces the network in tests; ``sleep`` waits between
-    tries. Redirects are off: a redirect could carry the texts and the key to another host.
+    request, ``max_retries`` counts further tries. ``section`` is the part of the configuration that hints name.
+    ``transport`` replaces the network in tests; ``sleep`` waits between tries. Redirects are off: a redirect could
+    carry the texts and the key to another host.
     """
 
     def __init__(
@@ -48,6 +68,7 @@ class JsonPoster:
         key: SecretStr | None = None,
         timeout: float,
         max_retries: int,
+        section: str = "models",
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -58,61 +79,90 @@ class JsonPoster:
         """
         self._url = url
         self._key = key
+        self._section = section
         self._client = httpx.Client(
-            headers=_authorization(key), timeout=timeout, follow_redirects=False, transport=transport
+            headers=_authorization(key, section), timeout=timeout, follow_redirects=False, transport=transport
         )
+        self._stop = stop_after_attempt(max_retries + 1)
         self._retrying = Retrying(
             retry=retry_if_exception_type(TryAgain),
-            stop=stop_after_attempt(max_retries + 1),
+            stop=self._stop,
             wait=_wait,
             sleep=sleep,
             reraise=True,
         )
 
     def post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the JSON object that the server answers.
+        """Return the JSON object that an embedding server answers.
 
         Raises:
             InputRejected: the server refuses this input (400, 413, 422).
             ModelUnavailable: no usable answer after all retries.
         """
         try:
-            return self._retrying(self._once, body)
+            answer = self.ask(body)
         except TryAgain as error:
             raise ModelUnavailable(
                 f"{self._url}: {error}", hint="Is the embedding server up? The next run goes on where this one stopped."
             ) from None
-
-    def _once(self, body: dict[str, Any]) -> dict[str, Any]:
-        response = self._send(body)
-        if response.status_code in RETRIED_STATUSES:
-            raise self._try_again(response)
-        if response.status_code in REJECTED_STATUSES:
-            raise InputRejected(f"{self._url} refuses the input: {self._said(response)}")
-        if response.status_code != 200:
-            raise ModelUnavailable(f"{self._url}: {self._said(response)}", hint=_hint(response.status_code))
-        answer = _json(response)
+        except Refused as error:
+            if error.status in REJECTED_STATUSES:
+                raise InputRejected(f"{self._url} refuses the input: {error}") from None
+            raise ModelUnavailable(f"{self._url}: {error}", hint=error.hint) from None
         if not isinstance(answer, dict):
-            raise ModelUnavailable(f"{self._url} answered with something that is not a JSON object", hint=_hint(404))
+            raise ModelUnavailable(
+                f"{self._url} answered with something that is not a JSON object", hint=self._hint(404)
+            )
         return answer
 
-    def _send(self, body: dict[str, Any]) -> httpx.Response:
+    def ask(self, body: dict[str, Any], *, left: Callable[[], float] | None = None) -> Any:
+        """Return the JSON that the server answers with status 200, None where that is no JSON.
+
+        ``left`` tells the seconds that are left for the answer, all tries and waits included; it may raise when there
+        are none. Without it each try may take ``timeout``.
+
+        Raises:
+            TryAgain: the last try failed for a reason that may pass.
+            Refused: the server refuses, or is none for this request.
+        """
+        if left is None:
+            return self._retrying(self._once, body, None)
+        return self._retrying.copy(stop=self._stop | stop_before_delay(left()))(self._once, body, left)
+
+    def _once(self, body: dict[str, Any], left: Callable[[], float] | None) -> Any:
+        response = self._send(body, left)
+        if response.status_code in RETRIED_STATUSES:
+            raise self._try_again(response)
+        if response.status_code != 200:
+            raise Refused(self._said(response), response.status_code, self._hint(response.status_code))
+        return _json(response)
+
+    def _send(self, body: dict[str, Any], left: Callable[[], float] | None) -> httpx.Response:
+        timeout = httpx.USE_CLIENT_DEFAULT if left is None else httpx.Timeout(left())
         # Chained, the original would show its own text, which may repeat the key.
         try:
-            return self._client.post(self._url, json=body)
+            return self._client.post(self._url, json=body, timeout=timeout)
         except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.DecodingError) as error:
-            raise ModelUnavailable(f"{self._url}: {self._failed(error)}", hint=_hint(404)) from None
+            raise Refused(self._failed(error), None, self._hint(404)) from None
         except httpx.TransportError as error:
             raise TryAgain(self._failed(error)) from None
 
-    def _try_again(self, response: httpx.Response) -> TryAgain | ModelUnavailable:
+    def _try_again(self, response: httpx.Response) -> TryAgain | Refused:
         asked = retry_after(response.headers.get("retry-after"), now=time.time())
         if asked is not None and asked > MAX_WAIT:
-            return ModelUnavailable(
-                f"{self._url}: {self._said(response)}",
-                hint=f"The server asks to wait {asked:.0f} seconds; run again then.",
+            return Refused(
+                self._said(response),
+                response.status_code,
+                f"The server asks to wait {asked:.0f} seconds; run again then.",
             )
         return TryAgain(self._said(response), asked)
+
+    def _hint(self, status: int) -> str:
+        if status in (401, 403):
+            return f"Check {self._section}.*.api_key."
+        if 300 <= status < 400:
+            return f"Redirects are not followed: set {self._section}.*.url to the final address."
+        return f"Check {self._section}.*.url and {self._section}.*.name."
 
     def _failed(self, error: httpx.RequestError) -> str:
         return self._presentable(f"{type(error).__name__}: {error}")
@@ -154,13 +204,13 @@ def _wait(state: RetryCallState) -> float:
     return asked if asked is not None else _backoff(state)
 
 
-def _authorization(key: SecretStr | None) -> dict[str, str]:
+def _authorization(key: SecretStr | None, section: str) -> dict[str, str]:
     value = key.get_secret_value() if key else ""
     if not value:
         return {}
     if not (value.isascii() and value.isprintable()) or " " in value:
         raise ModelUnavailable(
-            "models.*.api_key holds a character that no key has: a space, a line break or a letter outside ASCII",
+            f"{section}.*.api_key holds a character that no key has: a space, a line break or a letter outside ASCII",
             hint="Was the key copied with a line break at its end?",
         )
     return {"authorization": f"Bearer {value}"}
@@ -179,11 +229,3 @@ def _reason(response: httpx.Response) -> str:
         return response.text
     error = body.get("error") or body.get("detail") or body.get("message") or body
     return str(error.get("message") or error) if isinstance(error, dict) else str(error)
-
-
-def _hint(status: int) -> str:
-    if status in (401, 403):
-        return "Check models.*.api_key."
-    if 300 <= status < 400:
-        return "Redirects are not followed: set models.*.url to the final address."
-    return "Check models.*.url and models.*.name."

@@ -18,7 +18,8 @@ from es_semantic.embedding.http import JsonPoster
 from es_semantic.embedding.openai import OpenAIEmbedder, parse_response
 from es_semantic.errors import FingerprintMismatch, InputRejected, ModelUnavailable
 from es_semantic.sync.embed import embed_each
-from tests.contracts.openai_server import Server, openai_server
+from tests.contracts.child_server import Server
+from tests.contracts.openai_server import openai_server
 
 MODEL = "all-MiniLM-L6-v2"
 KEY = "not-checked-by-this-server"

@@ -25,7 +25,7 @@ from es_semantic.config import (
 from es_semantic.config.document import SECRET_KEYS
 from es_semantic.errors import ConfigError
 
-TOP = "connection, node, models, embedding_cache, semantic_fields"
+TOP = "connection, node, models, rerankers, embedding_cache, semantic_fields"
 
 EXAMPLE = Path(__file__).parents[2] / "es-semantic.example.yml"
 FILE = "es-semantic.yml"
@@ -94,9 +94,10 @@ def test_the_example_holds_every_key_and_the_defaults() -> None:
     assert config.connection.model_copy(update={"url": None}) == Config().connection
     assert config.model() == SentenceTransformersModel()
     assert {model.provider for model in config.models.values()} == {"sentence-transformers", "openai", "ollama"}
+    assert {reranker.provider for reranker in config.rerankers.values()} == {"cross-encoder", "cohere", "tei"}
     assert config.embedding_cache == Config().embedding_cache
     sections: list[BaseModel] = [config.connection, config.node, config.embedding_cache, *config.models.values()]
-    sections += config.semantic_fields
+    sections += [*config.rerankers.values(), *config.semantic_fields]
     for section in sections:
         for key in type(section).model_fields:
             assert f" {key}: " in text, f"{type(section).__name__}.{key}"
@@ -217,7 +218,7 @@ def test_malformed_references(value: str) -> None:
                 "ca_certs, request_timeout, max_retries"
             ],
         ),
-        ("a:\n", ["1: a: unknown key; allowed: connection, node, models, embedding_cache, semantic_fields"]),
+        ("a:\n", [f"1: a: unknown key; allowed: {TOP}"]),
         (
             "models:\n  m:\n    provider: opnai\n    name: x\n",
             ["3: models.m.provider: unknown provider; allowed: sentence-transformers, openai, ollama"],
