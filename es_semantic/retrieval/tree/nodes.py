@@ -5,7 +5,7 @@ What Elasticsearch itself reads (queries, sorts, rescorers, ...) is kept as it c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
@@ -33,7 +33,8 @@ Whole = Annotated[int, BeforeValidator(_not_a_bool)]
 Number = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
 Clause = Annotated[Json, Field(min_length=1, max_length=1)]
 Clauses = Annotated[tuple[Clause, ...], BeforeValidator(_one_or_several)]
-Vector = tuple[Number, ...]
+Component = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Vector = tuple[Component, ...]
 """Floats; Elastic's hex and base64 strings are passed on as they are."""
 
 
@@ -171,15 +172,17 @@ class Over(Retriever):
 
 
 class TextSimilarityReranker(Over, Compound):
-    """The child's best documents ordered anew by a reranker that reads ``inference_text`` and each document's ``field``.
+    """The child's best documents ordered anew by a reranker that reads ``inference_text`` and each one's ``field``.
 
     ``inference_id`` names a configured reranker, else an inference endpoint of the cluster. ``field`` may be a list of
-    fields here, whose texts are joined by newlines.
+    fields here, whose texts are joined by newlines. With ``allow_rerank_failures`` the child's order stays where the
+    reranker fails.
     """
 
     field: StrictStr | tuple[StrictStr, ...]
     inference_text: StrictStr
     inference_id: StrictStr = ".rerank-v1-elasticsearch"
+    allow_rerank_failures: bool = False
     chunk_rescorer: Json | None = None
 
 
@@ -313,3 +316,38 @@ def walk(node: Retriever, path: str = "") -> Iterator[tuple[str, Retriever]]:
     yield here, node
     for way, child in node.children:
         yield from walk(child, f"{here}.{way}")
+
+
+def contained(node: Retriever) -> Container:
+    """Return the retriever as a child is held."""
+    return Container(**{kind(node): node})
+
+
+def changed(node: Retriever, change: Callable[[str, Retriever], Retriever], path: str = "") -> Retriever:
+    """Return the tree with ``change`` applied to every retriever and its path, children before parents."""
+    here = f"{path}.{kind(node)}" if path else kind(node)
+    below = [changed(child, change, f"{here}.{way}") for way, child in node.children]
+    match node:
+        case Rrf():
+            entries = zip(node.retrievers, below, strict=True)
+            node = node.model_copy(update={"retrievers": tuple(_with_child(entry, child) for entry, child in entries)})
+        case Linear():
+            parts = zip(node.retrievers, below, strict=True)
+            held = tuple(part.model_copy(update={"retriever": contained(child)}) for part, child in parts)
+            node = node.model_copy(update={"retrievers": held})
+        case Auto():
+            node = node.model_copy(update={"retrievers": tuple(contained(child) for child in below)})
+        case Over():
+            node = node.model_copy(update={"retriever": contained(below[0])})
+    return change(here, node)
+
+
+def _with_child(entry: RrfEntry, child: Retriever) -> RrfEntry:
+    if entry.retriever is not None:
+        return entry.model_copy(update={"retriever": contained(child)})
+    return entry.model_copy(update={**dict.fromkeys(NAMES), kind(child): child})
+
+
+def to_json(node: Retriever) -> Json:
+    """Return the tree as Elasticsearch reads it, without what is not set."""
+    return contained(node).model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
