@@ -25,8 +25,8 @@ from es_semantic.errors import ClusterError, RequestFailed
 T = TypeVar("T")
 Client = TypeVar("Client", Elasticsearch, AsyncElasticsearch)
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
+JSON = "application/vnd.elasticsearch+json"
+NDJSON = "application/vnd.elasticsearch+x-ndjson"
 
 MAX_SPAWNED = 8
 """Procedures that one procedure may have running beside it; further ones wait for a thread."""
@@ -51,7 +51,7 @@ class Request:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Plain JSON media types: every supported server takes them from every supported client."""
+        """Elastic's own JSON media types, without a version: to plain ones a client 9.x adds its own, which 8.x refuses."""
         if self.body is None:
             return {"accept": JSON}
         return {"accept": JSON, "content-type": NDJSON if isinstance(self.body, list) else JSON}

@@ -61,6 +61,12 @@ def test_only_elasticsearch_is_taken_from_the_maven_artifact(tmp_path: Path) -> 
     assert names == ["config/jvm.options", "lib/elasticsearch-9.4.3.jar"]
 
 
+def test_an_empty_folder_of_a_zip_is_kept(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {**GOOD, "es-9.4.3/plugins/": b"", "es-9.4.3/other/": b""})
+    install(archive, tmp_path / "target", keep=lambda path: path.name != "other")
+    assert [(tmp_path / "target" / name).is_dir() for name in ("plugins", "other")] == [True, False]
+
+
 @pytest.mark.parametrize("name", ["../evil", "es-9.4.3/../../evil"])
 def test_a_tar_that_reaches_outside_is_refused(tmp_path: Path, name: str) -> None:
     inner = tmp_path / "inner"

@@ -7,7 +7,13 @@ import pytest
 import yaml
 
 from es_semantic.cluster.node import Security
-from es_semantic.cluster.node.configuration import node_name, render_settings, render_users, write_config
+from es_semantic.cluster.node.configuration import (
+    node_name,
+    render_jvm_options,
+    render_settings,
+    render_users,
+    write_config,
+)
 from es_semantic.cluster.node.paths import NodeHome
 from es_semantic.errors import NodeError
 
@@ -82,3 +88,19 @@ def test_the_folder_is_the_distributions_own_with_ours_on_top(tmp_path: Path, di
     assert yaml.safe_load((home.config / "elasticsearch.yml").read_text())["http.port"] == 9201
     assert (home.config / "users").read_text() == "the distribution's own"
     assert home.config.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_the_jvm_writes_is_written_to_the_home(tmp_path: Path, distribution: Path) -> None:
+    """In 8.x the lines name folders; newer ones do not."""
+    own = "-XX:HeapDumpPath=data\n-XX:ErrorFile=logs/hs_err.log\n8:-Xlog:gc*:file=logs/gc.log:utctime\n-Dx=database\n"
+    expected = [
+        "-XX:HeapDumpPath=/a home/logs",
+        "-XX:ErrorFile=/a home/logs/hs_err.log",
+        "8:-Xlog:gc*:file=/a home/logs/gc.log:utctime",
+        "-Dx=database",
+    ]
+    assert render_jvm_options(own, HOME).splitlines() == expected
+    assert render_jvm_options("-Xlog:gc*:file=gc.log\n", HOME) == "-Xlog:gc*:file=gc.log\n"
+    (distribution / "config/jvm.options").write_text(own)
+    write_config(distribution, NodeHome(tmp_path), port=9200, transport_port=9300, security=None)
+    assert f"-XX:HeapDumpPath={tmp_path}/logs" in (tmp_path / "config/jvm.options").read_text()

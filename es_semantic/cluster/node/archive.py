@@ -57,9 +57,13 @@ def _unpack_zip(archive: Path, into: Path, keep: Keep) -> None:
             path = PurePosixPath(member.filename)
             if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
                 raise ValueError(f"the member {member.filename!r} reaches outside the archive's folder")
-            if member.is_dir() or not keep(path):
+            if not keep(path):
                 continue
             target = into / path
+            if member.is_dir():
+                # Elasticsearch 8 does not start without its empty folder for plugins.
+                target.mkdir(parents=True, exist_ok=True)
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             with opened.open(member) as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)

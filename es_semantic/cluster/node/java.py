@@ -12,11 +12,22 @@ from pathlib import Path
 from es_semantic.cluster.node.account import Account, may
 from es_semantic.errors import NodeError
 
-MINIMUM_VERSION = 21
 NEEDED_MODULES = frozenset({"jdk.attach", "jdk.incubator.vector"})
+_NO_LIMIT = 1_000
 _ANSWER_SECONDS = 20
 
 Candidate = tuple[str, Path]
+
+
+def java_versions(elasticsearch: tuple[int, int]) -> range:
+    """Return the Java versions on which an Elasticsearch of this (major, minor) version runs.
+
+    9.0 and newer need 21, older ones 17. Before 8.18 it also needs Java's security manager, which Java 24 has no more.
+    """
+    return range(21 if elasticsearch >= (9, 0) else 17, 24 if elasticsearch < (8, 18) else _NO_LIMIT)
+
+
+NEWEST_ELASTICSEARCH = java_versions((9, 0))
 
 
 def parse_release(text: str) -> tuple[int, frozenset[str]]:
@@ -30,16 +41,20 @@ def _major(version: str) -> int:
     return int(match.group(1)) if match else 0
 
 
-def lacks(home: Path, account: Account | None = None) -> str:
-    """Return what keeps this JDK from running Elasticsearch as that user; empty when nothing does."""
+def lacks(home: Path, account: Account | None = None, *, versions: range = NEWEST_ELASTICSEARCH) -> str:
+    """Return what keeps this JDK from running Elasticsearch as that user; empty when nothing does.
+
+    ``versions`` are the Java versions on which that Elasticsearch runs.
+    """
     java = home / "bin" / "java"
     if not java.is_file():
         return "has no bin/java"
     if not may(account, "x", java):
         return f"cannot be executed by user {account.name}" if account else "cannot be executed"
     version, modules = _describe(home, java)
-    if version < MINIMUM_VERSION:
-        return f"is Java {version}, too old" if version else "does not tell its version"
+    if version not in versions:
+        age = "old" if version < versions.start else "new"
+        return f"is Java {version}, too {age}" if version else "does not tell its version"
     missing = sorted(NEEDED_MODULES - modules)
     return f"lacks {' and '.join(missing)} (a JRE? a full JDK has them)" if missing else ""
 
@@ -91,7 +106,9 @@ def candidates(distribution: Path, environ: Mapping[str, str] = os.environ) -> I
         yield from (("installed", path) for path in sorted(folder.glob(pattern)) if path.is_dir())
 
 
-def choose(found: Iterable[Candidate], account: Account | None = None) -> Path:
+def choose(
+    found: Iterable[Candidate], account: Account | None = None, *, versions: range = NEWEST_ELASTICSEARCH
+) -> Path:
     """Return the home of the first Java that can run Elasticsearch as that user.
 
     Raises:
@@ -102,24 +119,37 @@ def choose(found: Iterable[Candidate], account: Account | None = None) -> Path:
         home = path.expanduser().resolve()
         if home in tried:
             continue
-        problem = lacks(home, account)
+        problem = lacks(home, account, versions=versions)
         if not problem:
             return home
         tried[home] = f"  {home} ({source}) {problem}"
     listing = "\n".join(tried.values()) or "  none was found"
+    wanted = _named(versions)
     raise NodeError(
-        f"No Java here can run Elasticsearch, which needs a full JDK of version {MINIMUM_VERSION} or newer. Tried:\n"
-        + listing,
-        hint=f"Install a JDK {MINIMUM_VERSION} or newer, or set node.java_home to one.",
+        f"No Java here can run this Elasticsearch, which needs a full JDK of version {wanted}. Tried:\n{listing}",
+        hint=f"Install a JDK {wanted}, or set node.java_home to one.",
     )
 
 
-def find_java(java_home: str | None, distribution: Path, account: Account | None = None) -> Path:
+def _named(versions: range) -> str:
+    oldest, newest = versions.start, versions.stop - 1
+    return f"{oldest} to {newest}" if versions.stop < _NO_LIMIT else f"{oldest} or newer"
+
+
+def find_java(
+    java_home: str | None,
+    distribution: Path,
+    account: Account | None = None,
+    *,
+    versions: range = NEWEST_ELASTICSEARCH,
+) -> Path:
     """Return the home of the JDK to run Elasticsearch with; ``java_home``, when set, is the only candidate.
+
+    ``versions`` are those of :func:`java_versions`, by default for the newest Elasticsearch.
 
     Raises:
         NodeError: there is no fitting one.
     """
     if java_home is not None:
-        return choose([("node.java_home", Path(java_home))], account)
-    return choose(candidates(distribution), account)
+        return choose([("node.java_home", Path(java_home))], account, versions=versions)
+    return choose(candidates(distribution), account, versions=versions)

