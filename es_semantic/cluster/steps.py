@@ -51,7 +51,7 @@ class Request:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Elastic's own JSON media types, without a version: client 9.x adds its own to plain ones, which 8.x refuses."""
+        """Elastic's own JSON media types, without a version: client 9.x adds one to plain ones, which 8.x refuses."""
         if self.body is None:
             return {"accept": JSON}
         return {"accept": JSON, "content-type": NDJSON if isinstance(self.body, list) else JSON}
