@@ -46,7 +46,7 @@ clean:
 
 .venv/test-ready: .venv/demo-ready
 	@command -v uv >/dev/null || $(INSTALL) 'pip>=25.1'
-	@$(INSTALL) --group dev
+	@$(INSTALL) --editable '.[eval]' --group dev
 	@touch $@
 
 .venv-bench/ready: pyproject.toml | .venv-bench/bin/python

@@ -8,24 +8,40 @@
 >>> search(client, "articles", "how do I cancel a subscription?")  # doctest: +SKIP
 """
 
-from es_semantic.api import attach, detach, failures, follow, search, status, sync
+from es_semantic.api import analyze, attach, detach, failures, follow, status, sync
+from es_semantic.api_evaluation import compare_models, evaluate, reset_ranking, tune
+from es_semantic.api_search import context, more_like, retrieve, search
 from es_semantic.embedding import Embedder, Embeddings, ModelProfile, load_embedder
 from es_semantic.errors import EsSemanticError
+from es_semantic.retrieval.context import Context
+from es_semantic.retrieval.passages import Passage
 from es_semantic.retrieval.results import Hit, SearchResult
+from es_semantic.retrieval.tree import build as retrievers
 
 __all__ = [
+    "Context",
     "Embedder",
     "Embeddings",
     "EsSemanticError",
     "Hit",
     "ModelProfile",
+    "Passage",
     "SearchResult",
+    "analyze",
     "attach",
+    "compare_models",
+    "context",
     "detach",
+    "evaluate",
     "failures",
     "follow",
     "load_embedder",
+    "more_like",
+    "reset_ranking",
+    "retrieve",
+    "retrievers",
     "search",
     "status",
     "sync",
+    "tune",
 ]

@@ -34,6 +34,10 @@ class Ranking(BaseModel):
             raise ValueError("at least one leg must have a weight above 0")
         return weights
 
+    def __hash__(self) -> int:
+        # A mapping has no hash of its own.
+        return hash((self.method, frozenset(self.weights.items()), self.rank_constant, self.normalizer))
+
     def weight(self, leg: Literal["bm25", "knn"]) -> float:
         """Return the weight of a leg; 1 where none is given."""
         return self.weights.get(leg, 1.0)

@@ -1,0 +1,1 @@
+"""Judged queries to metrics, comparisons and tuned rankings; what ranks is in ``retrieval``."""

@@ -1,0 +1,93 @@
+"""Whose documents models are compared on, and by which queries."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from es_semantic.cluster.steps import Compute, Steps
+from es_semantic.errors import UsageError
+from es_semantic.evaluation.compare import Candidate, ModelComparison, compare_steps, first_words
+from es_semantic.evaluation.copied import Spool, copied_properties, copied_settings, fill_spool, without_boost
+from es_semantic.evaluation.judgements import Judgements
+from es_semantic.evaluation.scratch import Content
+from es_semantic.evaluation.watch import Watch
+from es_semantic.schema.binding import Binding, read_bindings
+from es_semantic.schema.target import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is searched for: judged queries, else queries as ``given`` (by id), else nothing yet."""
+
+    judged: Judgements | None
+    given: Mapping[str, str] | None
+
+    @property
+    def documents(self) -> set[str]:
+        """The ids of documents that must be among those compared on."""
+        return self.judged.documents if self.judged is not None else set()
+
+
+def compare_content_steps(
+    subject: str, content: Content, candidates: Sequence[Candidate], asked: Asked, watch: Watch
+) -> Steps[ModelComparison]:
+    """Compare on documents that can be read; see :func:`es_semantic.compare_models`."""
+    if len(candidates) < 2:
+        raise UsageError("compare needs two models", hint="Give --model twice.")
+    if asked.judged is not None:
+        queries, source = asked.judged.queries, f"judged queries of {asked.judged.name}"
+    elif asked.given is not None:
+        queries, source = asked.given, "queries as given"
+    else:
+        queries, source = (yield Compute(lambda: first_words(content))), "the first words of documents"
+    if not queries:
+        raise UsageError(f"no document of {subject!r} has text to search for", hint="Give --queries.")
+    return (yield from compare_steps(subject, content, candidates, queries, source, asked.judged, watch))
+
+
+def compare_index_steps(
+    index: str,
+    candidates: Sequence[Candidate],
+    bound_candidate: Callable[[Binding], Candidate],
+    asked: Asked,
+    watch: Watch,
+    *,
+    name: str,
+    fields: Sequence[str] | None,
+    chunk: str | None,
+    sample: int | None,
+) -> Steps[ModelComparison]:
+    """Compare on documents of an index; see :func:`es_semantic.compare_models`."""
+    target = yield from resolve(index)
+    binding = read_bindings(target.mapping, index=target.name).fields.get(name)
+    if binding is not None and len(candidates) == 1:
+        candidates = [bound_candidate(binding), *candidates]
+    searched = list(fields) if fields is not None else binding.bm25_fields if binding is not None else []
+    plain = [without_boost(field) for field in searched]
+    sources = binding.source if binding is not None else plain
+    if not sources:
+        raise UsageError(f"{index!r} has no semantic field {name!r}", hint="Say which fields hold the text: --fields.")
+    if len(candidates) < 2:
+        raise UsageError("compare needs two models", hint="Give --model twice.")
+    copied = list(dict.fromkeys([*sources, *plain]))
+    properties = copied_properties(target, copied)
+    with tempfile.TemporaryFile(prefix="es-semantic-") as file:
+        spool = Spool(file)
+        yield from fill_spool(spool, target, copied, asked.documents, sample, watch)
+        content = Content(
+            properties=properties,
+            settings=copied_settings(target),
+            documents=spool.read,
+            sources=sources,
+            fields=searched,
+            chunk=chunk or _as_bound(binding),
+        )
+        return (yield from compare_content_steps(index, content, candidates, asked, watch))
+
+
+def _as_bound(binding: Binding | None) -> str:
+    if binding is None:
+        return "auto"
+    return "never" if binding.chunking is None else "always"
