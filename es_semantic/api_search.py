@@ -1,4 +1,4 @@
-"""The Python face of searching: search and retrieve.
+"""The Python face of searching: search, more_like, context and retrieve.
 
 As in :mod:`es_semantic.api` each takes an ``Elasticsearch`` or an ``AsyncElasticsearch`` client first.
 """
@@ -13,11 +13,14 @@ from es_semantic.chosen import Model, choosing, models_for, rerankers_for
 from es_semantic.cluster.served import served
 from es_semantic.cluster.steps import Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config
+from es_semantic.retrieval.assembly import Count
+from es_semantic.retrieval.context import DEFAULT_PASSAGES, Context, context_steps
 from es_semantic.retrieval.engine import Execution, answer_steps
+from es_semantic.retrieval.more_like import more_like_steps
 from es_semantic.retrieval.query import DEFAULT_SIZE, Filters
 from es_semantic.retrieval.request import read_request
 from es_semantic.retrieval.results import SearchResult
-from es_semantic.retrieval.search import search_steps
+from es_semantic.retrieval.search import read_wish, search_steps
 from es_semantic.schema.ranking import Ranking
 
 
@@ -35,6 +38,7 @@ def search(
     ranking: Ranking | None = None,
     rerank: str | None = None,
     highlight: bool = False,
+    passages: int = 0,
     source: bool = True,
     deadline: float | None = None,
     allow_degraded: bool = False,
@@ -53,6 +57,12 @@ def search(
     names a reranker of the configuration that orders what was found anew. ``highlight`` asks for fragments, ``source``
     for the documents themselves. Each leg, embedding and reranking may take ``deadline`` seconds; what fails or takes
     longer is an error, or with ``allow_degraded`` left out and named in the result.
+
+    With ``passages`` (up to 100) each hit has so many parts of its text that answer the query, best first: the nearest
+    chunks of a document in chunks, with kNN scores; else fragments of up to 500 characters in which words of the query
+    stand, or the beginning of the text where there are none. ``start`` and ``end`` are code points of the canonical
+    text of the semantic field ``field``: its source fields' values, joined by newlines. Chunks of a text that has
+    changed since do not count. It takes one more request, two where a page has chunks and fragments.
 
     Raises:
         InvalidQuery: the text is empty or too long, or mode, size, page or a filter cannot be used.
@@ -76,9 +86,113 @@ def search(
         ranking=ranking,
         rerank=rerank,
         highlight=highlight,
+        passages=passages,
         source=source,
         deadline=deadline,
         allow_degraded=allow_degraded,
+    )
+
+
+@served
+def more_like(
+    index: str,
+    id: str,
+    *,
+    routing: str | None = None,
+    mode: str = "knn",
+    size: int = DEFAULT_SIZE,
+    from_: int = 0,
+    rank_window_size: int | None = None,
+    filters: Filters = None,
+    source: bool = True,
+    deadline: float | None = None,
+    name: str = DEFAULT_FIELD_NAME,
+) -> Steps[SearchResult]:
+    """Find the documents nearest to the document ``id`` by its stored vector, without itself; no model is needed.
+
+    Of a document in chunks the query is the mean of its chunks' vectors, of length 1 for cosine and dot product.
+    ``routing`` is needed where the id stands there more than once. Only indices whose vectors are of the same model are
+    searched. ``mode`` is ``knn`` or ``exact``; ``size``, ``from_``, ``filters`` and the others are those of
+    :func:`search`.
+
+    Raises:
+        InvalidQuery: there is no such document, or several; it has no vector, and the error says why not; or mode, size
+            or a filter cannot be used.
+        NotAttached: an index has no semantic field of that name.
+        ClusterError: Elasticsearch refuses, or does not answer.
+    """
+    wish = read_wish(
+        mode=mode,
+        size=size,
+        from_=from_,
+        rank_window_size=rank_window_size,
+        filters=filters,
+        fields=None,
+        name=name,
+        source=source,
+        deadline=deadline,
+    )
+    return more_like_steps(index, id, routing, wish)
+
+
+@served
+def context(
+    index: str,
+    text: str,
+    *,
+    max_tokens: int,
+    size: int = DEFAULT_SIZE,
+    passages: int = DEFAULT_PASSAGES,
+    title: str | None = None,
+    count_tokens: Count | None = None,
+    mode: str = "hybrid",
+    filters: Filters = None,
+    fields: Sequence[str] | None = None,
+    ranking: Ranking | None = None,
+    rerank: str | None = None,
+    deadline: float | None = None,
+    allow_degraded: bool = False,
+    model: Model = None,
+    config: Config | None = None,
+    name: str | Sequence[str] = DEFAULT_FIELD_NAME,
+) -> Steps[Context]:
+    """Search, and put passages of the ``size`` best documents into one text for a prompt, of at most ``max_tokens``.
+
+    Each passage stands under ``[n]`` and the value of the field ``title``, by default the document's id; ``citations``
+    tell the index, id and offsets of each. Documents stand by rank and each one's passages in the order of its text,
+    those that overlap or touch as one. What stands there already is left out, in other documents too; so is a passage
+    that does not fit, except that the first is cut after a sentence.
+
+    ``count_tokens`` counts the tokens of a text. By default the bound model's own tokenizer does, special tokens apart;
+    where it is out of reach (a model behind HTTP) or no model is needed (``mode="bm25"``), two bytes of UTF-8 count as
+    a token, which is more than tokenizers make of most texts. All else is as for :func:`search`.
+
+    Raises:
+        InvalidQuery: ``max_tokens`` or ``passages`` is less than 1; else as :func:`search`.
+    """
+    wish = read_wish(
+        mode=mode,
+        size=size,
+        from_=0,
+        rank_window_size=None,
+        filters=filters,
+        fields=fields,
+        name=name,
+        passages=passages,
+        ranking=ranking,
+        rerank=rerank,
+        deadline=deadline,
+        allow_degraded=allow_degraded,
+    )
+    return context_steps(
+        index,
+        text,
+        wish,
+        models_for(model, config, index),
+        rerankers_for(config),
+        max_tokens=max_tokens,
+        count=count_tokens,
+        title=title,
     )
 
 

@@ -13,7 +13,26 @@ from typing import Annotated, Any
 
 import typer
 
-from es_semantic.cli import attach, demo, detach, doctor, down, failures, roles, search, status, sync, up
+from es_semantic.cli import (
+    analyze,
+    attach,
+    compare,
+    demo,
+    detach,
+    doctor,
+    down,
+    eval,
+    failures,
+    more_like,
+    prompt,
+    retrieve,
+    roles,
+    search,
+    status,
+    sync,
+    tune,
+    up,
+)
 from es_semantic.cli.context import Context
 from es_semantic.cli.logs import configure
 from es_semantic.cli.output import print_error, print_failure, say
@@ -32,8 +51,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (up, down, doctor, attach, detach, sync, failures, status, search, demo):
+for verb in (up, down, doctor, attach, detach, analyze, sync, failures, status, search, eval, compare, tune, demo):
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))
+for command in (prompt.context, more_like.more_like, retrieve.retrieve):
+    app.command()(command)
 app.add_typer(roles.app, name="roles")
 
 

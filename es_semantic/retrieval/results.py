@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from es_semantic.retrieval.found import Degraded
+from es_semantic.retrieval.found import Degraded, Key
 from es_semantic.retrieval.fusion.ranked import Place
+from es_semantic.retrieval.passages import Passage
 from es_semantic.retrieval.query import Mode
 
 
@@ -15,7 +16,8 @@ from es_semantic.retrieval.query import Mode
 class Hit:
     """One document: ``score`` after fusion (of the leg itself where there is one leg), ``legs`` by name.
 
-    ``highlights`` are Elasticsearch's fragments by field, where they were asked for.
+    ``highlights`` are Elasticsearch's fragments by field, where they were asked for; ``passages``, best first, the
+    parts of the document's text that answer the query. ``routing`` is what the document was written with.
     """
 
     index: str
@@ -24,6 +26,13 @@ class Hit:
     legs: Mapping[str, Place]
     source: Mapping[str, Any]
     highlights: Mapping[str, list[str]] = field(default_factory=dict)
+    passages: tuple[Passage, ...] = ()
+    routing: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """Which document it is."""
+        return self.index, self.id, self.routing or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +57,5 @@ def read_hit(hit: Mapping[str, Any], rank: int, leg: str) -> Hit:
         {name: Place(place["rank"], place["score"]) for name, place in legs.items()},
         hit.get("_source", {}),
         hit.get("highlight", {}),
+        routing=hit.get("_routing"),
     )

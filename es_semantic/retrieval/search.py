@@ -18,6 +18,8 @@ from es_semantic.retrieval.engine import Query, answer_steps
 from es_semantic.retrieval.exact import exact_query
 from es_semantic.retrieval.found import Degraded
 from es_semantic.retrieval.page import Page
+from es_semantic.retrieval.passage_search import Wanted, passages_steps
+from es_semantic.retrieval.passages import require_passages
 from es_semantic.retrieval.query import (
     DEFAULT_SIZE,
     MIN_RANK_WINDOW,
@@ -77,9 +79,15 @@ class Wish:
     ranking: Ranking | None = None
     rerank: str | None = None
     highlight: bool = False
+    passages: int = 0
     source: bool = True
     deadline: float | None = None
     allow_degraded: bool = False
+
+    @property
+    def vector_leg(self) -> str:
+        """What hits call the vector leg."""
+        return "exact" if self.mode == "exact" else "knn"
 
 
 def read_wish(
@@ -91,14 +99,16 @@ def read_wish(
     filters: Filters,
     fields: Sequence[str] | None,
     name: str | Sequence[str],
+    passages: int = 0,
     **others: Any,
 ) -> Wish:
     """Return the checked wish.
 
     Raises:
-        InvalidQuery: a mode, size, filter, field list or name that cannot be used.
+        InvalidQuery: a mode, size, filter, field list, name or number of passages that cannot be used.
     """
     checked = require_mode(mode)
+    require_passages(passages)
     window = require_page(size, from_, rank_window_size)
     if fields is not None and not fields:
         raise InvalidQuery("fields must name at least one field", hint="Leave it out to search the source fields.")
@@ -107,7 +117,7 @@ def read_wish(
         raise InvalidQuery("name must name at least one semantic field", hint="Leave it out to search 'semantic'.")
     clauses = tuple(dict(clause) for clause in filter_clauses(filters))
     chosen = None if fields is None else tuple(fields)
-    return Wish(checked, size, from_, window, clauses, chosen, names, **others)
+    return Wish(checked, size, from_, window, clauses, chosen, names, passages=passages, **others)
 
 
 def search_steps(
@@ -151,7 +161,7 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
     started += time.perf_counter() - loading
     vectors, degraded = yield from _vectors(members, query, wish, models)
     root, targets = tree(query, wish, members, vectors, alone=len(members) == 1 or wish.mode == LEXICAL)
-    body: Json = {"track_total_hits": False, "_source": _source(wish, bindings)}
+    body: Json = {"track_total_hits": False, "_source": shown_source(wish, bindings)}
     if wish.highlight:
         body["highlight"] = {"fields": {field: {} for field in _plain(_bm25_fields(wish, members))}}
     asked = Query(
@@ -172,8 +182,14 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
         raise
     ranks = enumerate(answer.body["hits"]["hits"], start=wish.start + 1)
     hits = tuple(read_hit(hit, rank, wish.mode) for rank, hit in ranks)
+    degraded += answer.degraded
+    if wish.passages:
+        wanted = Wanted(index, query, wish.passages, wish.source, wish.deadline, wish.allow_degraded)
+        legs = leg_names(members, wish.vector_leg)
+        hits, missing = yield from passages_steps(wanted, hits, members, legs, vectors, bindings)
+        degraded += missing
     took = (time.perf_counter() - started) * 1000
-    return SearchResult(index, wish.mode, took, hits, (*degraded, *answer.degraded))
+    return SearchResult(index, wish.mode, took, hits, tuple(degraded))
 
 
 def tree(
@@ -183,7 +199,7 @@ def tree(
     legs: list[tuple[Retriever, tuple[str, ...] | None]] = []
     if wish.mode in ("hybrid", LEXICAL):
         legs.append((_words(text, wish, members), None))
-    for number, (name, group) in enumerate(zip(leg_names(members), members, strict=True)):
+    for number, (name, group) in enumerate(zip(leg_names(members, wish.vector_leg), members, strict=True)):
         if number in vectors:
             legs.append((_meaning(name, group, vectors[number], wish), None if alone else group.indices))
     nodes = [node for node, _ in legs]
@@ -225,7 +241,7 @@ def _words(text: str, wish: Wish, members: Sequence[Group]) -> Standard:
 
 def _meaning(leg: str, group: Group, vector: Vector, wish: Wish) -> Retriever:
     if wish.mode == "exact":
-        return Standard(query=exact_query(vector, group.binding, group.name, wish.filters), name="exact")
+        return Standard(query=exact_query(vector, group.binding, group.name, wish.filters), name=leg)
     return group.knn(leg, vector, wish.filters, k=wish.window)
 
 
@@ -245,7 +261,8 @@ def _ranking(wish: Wish, members: Sequence[Group]) -> Ranking:
     return (tuned.pop() if len(tuned) == 1 else None) or Ranking()
 
 
-def _source(wish: Wish, bindings: Mapping[str, Bindings]) -> Any:
+def shown_source(wish: Wish, bindings: Mapping[str, Bindings]) -> Any:
+    """Return the ``_source`` of a search: documents without what es-semantic keeps in them, or none."""
     if not wish.source:
         return False
     return {"excludes": sorted({name for each in bindings.values() for name in each.fields})}

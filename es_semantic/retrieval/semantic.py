@@ -74,12 +74,12 @@ def _group(name: str, members: Sequence[tuple[str, Binding]]) -> Group:
     return Group(name, members[0][1], tuple(concrete for concrete, _ in members), tuple(source))
 
 
-def leg_names(members: Sequence[Group]) -> list[str]:
-    """Return what hits call each group's leg: ``knn``, with field and, if need be, model where there are several."""
+def leg_names(members: Sequence[Group], leg: str = "knn") -> list[str]:
+    """Return what hits call each group's ``leg``: with field and, if need be, model where there are several."""
     if len(members) == 1:
-        return ["knn"]
+        return [leg]
     names = [group.name for group in members]
     return [
-        f"knn:{group.name}" if names.count(group.name) == 1 else f"knn:{group.name}:{group.binding.stamp}"
+        f"{leg}:{group.name}" if names.count(group.name) == 1 else f"{leg}:{group.name}:{group.binding.stamp}"
         for group in members
     ]
