@@ -7,7 +7,7 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from es_semantic.cluster.steps import Compute, Join, Pause, Request, Spawn, Step, Steps, run
+from es_semantic.cluster.steps import Compute, Forget, Join, Pause, Remember, Request, Spawn, Step, Steps, run
 from es_semantic.errors import Unreachable
 
 
@@ -54,6 +54,10 @@ class Driver:
                 return _Done(self, step.steps)
             case Join():
                 return step.handle.result()
+            case Remember():
+                return self.drive(step.steps())
+            case Forget():
+                return None
         self.before(step)
         outcome = run(self.client, _one(step))
         self.after(step)

@@ -88,7 +88,7 @@ def test_from_plain_index_to_answers_and_back(cli: Cli, client: Elasticsearch, i
     assert (state["total"], state["ready"], state["pending"], state["failed"], state["empty"]) == (4, 3, 0, 0, 1)
 
     found = cli("search", index, "a feline animal", "--json", "--size", "2").json
-    assert set(found) == {"index", "mode", "took_ms", "hits"}
+    assert set(found) == {"index", "mode", "took_ms", "hits", "degraded"}
     assert (found["index"], found["mode"]) == (index, "hybrid")
     first = found["hits"][0]
     assert first["id"] == "1"

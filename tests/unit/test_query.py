@@ -1,14 +1,11 @@
-"""What may be searched for, and the request bodies that come of it."""
+"""What may be searched for."""
 
 from __future__ import annotations
 
-import numpy as np
-import orjson
 import pytest
 
 from es_semantic.errors import InvalidQuery
-from es_semantic.retrieval.legs import bm25_body, knn_body, msearch_request, page_request
-from es_semantic.retrieval.query import filter_clauses, require_mode, require_query, require_size
+from es_semantic.retrieval.query import filter_clauses, require_mode, require_page, require_query
 
 
 @pytest.mark.parametrize(
@@ -49,11 +46,11 @@ def test_a_lone_surrogate_becomes_a_question_mark() -> None:
 @pytest.mark.parametrize("size", [0, -1, 10_001])
 def test_size_has_limits(size: int) -> None:
     with pytest.raises(InvalidQuery, match="between 1 and 10,000"):
-        require_size(size)
+        require_page(size, 0, None)
 
 
 def test_an_unknown_mode_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InvalidQuery, match="hybrid, knn, bm25"):
+    with pytest.raises(InvalidQuery, match="hybrid, knn, bm25, exact"):
         require_mode("sparse")
 
 
@@ -63,35 +60,18 @@ def test_a_filter_is_one_query_clause(wrong: list[dict[str, object]]) -> None:
         filter_clauses(wrong)
 
 
-def test_filters_go_into_both_legs() -> None:
-    clauses = filter_clauses({"term": {"kind": "function"}})
-    bm25 = bm25_body("text", ["title"], clauses, size=7)
-    knn = knn_body(np.ones(3, dtype=np.float32), "semantic", "model-1", clauses, size=7)
-    assert bm25["query"]["bool"]["filter"] == clauses
-    assert knn["knn"]["filter"] == [{"term": {"semantic.model": "model-1"}}, *clauses]
-    assert (bm25["size"], knn["size"], knn["knn"]["k"]) == (7, 7, 7)
-    assert knn["knn"]["num_candidates"] >= 7
+@pytest.mark.parametrize(
+    ("size", "start", "window", "ranked"),
+    [(10, 0, None, 100), (250, 0, None, 250), (10, 90, None, 100), (5, 5, 10, 10)],
+)
+def test_a_page_lies_inside_what_is_ranked(size: int, start: int, window: int | None, ranked: int) -> None:
+    assert require_page(size, start, window) == ranked
 
 
-def test_num_candidates_stays_within_elasticsearch_s_limit() -> None:
-    assert knn_body(np.ones(3, dtype=np.float32), "v", "m", [], size=10_000)["knn"]["num_candidates"] == 10_000
-
-
-def test_all_legs_go_in_one_request_without_documents() -> None:
-    request = msearch_request("my index", [{"size": 1}, {"size": 2}])
-    assert isinstance(request.body, list)
-    lines = [orjson.loads(line) for line in request.body]
-    assert request.path == "/_msearch"
-    assert [line["index"] for line in lines[::2]] == ["my index"] * 2
-    assert [(line["size"], line["_source"]) for line in lines[1::2]] == [(1, False), (2, False)]
-
-
-def test_a_page_of_several_indices_asks_each_for_its_own_ids() -> None:
-    request = page_request("alias", [("a", "1", ""), ("b", "1", ""), ("a", "2", "r")], excludes=["semantic"])
-    assert isinstance(request.body, dict)
-    wanted = [clause["bool"]["filter"] for clause in request.body["query"]["bool"]["should"]]
-    assert wanted == [
-        [{"term": {"_index": "a"}}, {"ids": {"values": ["1", "2"]}}],
-        [{"term": {"_index": "b"}}, {"ids": {"values": ["1"]}}],
-    ]
-    assert request.body["size"] >= 3
+@pytest.mark.parametrize(
+    ("size", "start", "window", "said"),
+    [(10, 91, None, "beyond the 100"), (11, 0, 10, "beyond the 10"), (1, -1, None, "from_"), (1, 0, 10_001, "window")],
+)
+def test_a_page_beyond_what_is_ranked_is_refused(size: int, start: int, window: int | None, said: str) -> None:
+    with pytest.raises(InvalidQuery, match=said):
+        require_page(size, start, window)
