@@ -19,6 +19,7 @@ from es_semantic.errors import UsageError
 from es_semantic.schema.attach import Change, attach_steps, detach_steps
 from es_semantic.schema.binding import Binding, read_bindings
 from es_semantic.schema.target import Target, resolve
+from es_semantic.sync.analyze import AnalyzeReport, analyze_steps, unwatched
 from es_semantic.sync.control import forget
 from es_semantic.sync.failures import Failures, failures_steps
 from es_semantic.sync.follow import UNHEARD, Events, follow_steps
@@ -39,6 +40,7 @@ def attach(
     model: Model = None,
     name: str = DEFAULT_FIELD_NAME,
     chunk: str = "auto",
+    language: str | None = None,
     template: bool = False,
     dry_run: bool = False,
 ) -> Steps[Change]:
@@ -52,11 +54,15 @@ def attach(
     ``auto`` reads a sample of up to 1,000 documents and splits texts where more than 5 % are longer than the model's
     window; the change's ``notes`` tell what it found. A field that is attached already keeps what it has.
 
+    ``language`` (``en``, ``de``, ``zh`` ...) adds a sub-field to each source field, for BM25, with Elasticsearch's
+    analyser for that language, unless the owner's mapping has one. What is written from then on is in it;
+    :func:`analyze` brings in the documents that were there before.
+
     Raises:
-        UsageError: no usable field list, name, index or chunk, or the model's prompt leaves a chunk no room for text.
+        UsageError: no usable field list, name, index, chunk or language, or the model's prompt leaves a chunk no room.
         IndexUnavailable: no such index, or it is closed or read-only.
         SchemaError: a source field is missing or not text, or the field's place is taken; nothing was changed.
-        BindingConflict: ``name`` is bound to another model, other fields or another ``chunk``.
+        BindingConflict: ``name`` is bound to another model, other fields, or another ``chunk`` or ``language``.
         Forbidden: a privilege is missing; nothing was changed.
         ModelError: the model cannot be loaded.
     """
@@ -68,6 +74,7 @@ def attach(
         load_tokenizer=lambda: tokenizer_of(loaded(model)),
         name=name,
         chunk=chunk,
+        language=language,
         template=template,
         dry_run=dry_run,
     )
@@ -104,6 +111,25 @@ def detach(
         return change, 0
     target = yield from resolve(index)
     return change, (yield from purge_steps(target, name=name))
+
+
+@served
+def analyze(
+    index: str, *, name: str = DEFAULT_FIELD_NAME, progress: Callable[[AnalyzeReport], None] = unwatched
+) -> Steps[AnalyzeReport]:
+    """Bring the documents from before ``attach(language=...)`` into the analysed fields, for BM25.
+
+    Elasticsearch indexes each of them once more as it is: no pipeline runs, and nothing is embedded. Whatever was
+    written since then is in these fields anyway. Run again after an interruption, it goes on with what is left.
+
+    Raises:
+        NotAttached: the index has no semantic field of that name.
+        SchemaError: the semantic field has no language.
+        Forbidden: a privilege is missing.
+        RequestFailed: the cluster is overloaded or read-only, or more than 1,000 documents were refused.
+    """
+    _, target, binding = yield from _bound(index, name)
+    return (yield from analyze_steps(target, binding, name=name, progress=progress))
 
 
 @served

@@ -27,6 +27,10 @@ def attach(
             help="never: one vector a document; always: one a chunk of its text; auto: by a sample.  [default: auto]",
         ),
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", help="Language of the text (en, de, zh ...): adds an analysed sub-field for BM25."),
+    ] = None,
     name: Name = None,
     template: Template = False,
     dry_run: DryRun = False,
@@ -46,6 +50,7 @@ def attach(
         model=model_settings(ctx.obj, model if model is not None or configured is None else configured.model),
         name=ctx.obj.field_name(index, name),
         chunk=chunk or (configured.chunk if configured is not None else "auto"),
+        language=language or (configured.language if configured is not None else None),
         template=template,
         dry_run=dry_run,
     )

@@ -27,7 +27,7 @@ def print_change(change: Change, *, dry_run: bool, as_json: bool, verb: str = "a
         out.print(
             f"{change.field!r} {verb} {change.kind} {change.target}: {', '.join(change.binding.source)} by "
             f"{fingerprint.model}, {fingerprint.dims} dims, {change.binding.similarity}, "
-            f"{change.binding.index_options.get('type')}{_chunks(change.binding)}.",
+            f"{change.binding.index_options.get('type')}{_chunks(change.binding)}{_language(change.binding)}.",
             soft_wrap=True,
         )
     for note in change.notes:
@@ -48,6 +48,8 @@ def summary(change: Change) -> dict[str, Any]:
         "similarity": binding.similarity if binding else None,
         "index_options": binding.index_options if binding else None,
         "chunking": binding.chunking.model_dump() if binding and binding.chunking else None,
+        "language": binding.analysis.language if binding and binding.analysis else None,
+        "bm25_fields": binding.bm25_fields if binding else None,
         "requests": [{"method": r.method, "path": r.path, "body": r.body} for r in change.requests],
         "notes": list(change.notes),
     }
@@ -57,6 +59,12 @@ def console_form(request: Request) -> str:
     """Return a request as one would type it: method, path, body."""
     body = orjson.dumps(request.body, option=orjson.OPT_INDENT_2).decode() if request.body is not None else ""
     return f"{request.method} {request.path}\n{body}\n"
+
+
+def _language(binding: Binding) -> str:
+    if binding.analysis is None:
+        return ""
+    return f"; for BM25 by the {binding.analysis.analyzer} analyser, in {', '.join(binding.analysis.fields)}"
 
 
 def _chunks(binding: Binding) -> str:

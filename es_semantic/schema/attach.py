@@ -11,12 +11,22 @@ from es_semantic.cluster.steps import Compute, Request, Steps, optional, url_pat
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import ModelProfile, require_same_model
 from es_semantic.embedding.chunking import Chunking
-from es_semantic.errors import BindingConflict, FingerprintMismatch, Forbidden, SchemaError
-from es_semantic.schema import checks, owner, plan, preflight, render
+from es_semantic.errors import BindingConflict, FingerprintMismatch, Forbidden, RequestFailed, SchemaError
+from es_semantic.schema import checks, owner, plan, preflight, render, subfields
+from es_semantic.schema.analysis import require_language
 from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.chunks import Choice, LoadTokenizer, choose_chunks, require_chunk_mode, require_same_chunks
 from es_semantic.schema.control import CONCRETE_INDEX, control_exists, create_request, require_control
 from es_semantic.schema.index_options import index_options
+from es_semantic.schema.language import (
+    added_to,
+    choose_analysis,
+    copied_fields,
+    missing_note,
+    remaining_note,
+    require_sub_fields,
+    with_completeness,
+)
 from es_semantic.schema.privileges import require_privileges
 from es_semantic.schema.target import Target, composed_body, resolve, resolve_template, with_template
 from es_semantic.schema.template import final_pipeline_of, with_final_pipeline
@@ -27,7 +37,8 @@ class Change:
     """What attach or detach did, or with ``dry_run`` would do.
 
     ``target`` is the concrete name; ``changed`` is False when all of it was so already, and then ``requests`` is empty.
-    ``notes`` tell what the requests reach beyond the index itself, and what ``chunk="auto"`` has found.
+    ``notes`` tell what the requests reach beyond the index itself, what ``chunk="auto"`` has found, and which documents
+    are not in the analysed sub-fields yet.
     """
 
     target: str
@@ -46,6 +57,7 @@ def attach_steps(
     *,
     load_tokenizer: LoadTokenizer = lambda: None,
     chunk: str = "auto",
+    language: str | None = None,
     name: str = DEFAULT_FIELD_NAME,
     template: bool = False,
     dry_run: bool = False,
@@ -53,6 +65,7 @@ def attach_steps(
     """Attach a semantic field; see :func:`es_semantic.attach`."""
     checks.require_usable_name(name)
     mode = require_chunk_mode(chunk)
+    language = None if language is None else require_language(language)
     version = yield from server_version()
     target = yield from _target(index, template=template)
     bindings = _known_bindings(target) or _templates_bindings(target)
@@ -70,21 +83,28 @@ def attach_steps(
     choice = Choice(None) if bound else (yield from choose_chunks(target, name, fields, mode, model, load_tokenizer))
     options = index_options(model.dims, version)
     binding = bound or _new_binding(target, name, fields, model, options, choice.chunking)
+    analysis = choose_analysis(target, fields, language, bound, name=name)
+    binding = binding.model_copy(update={"analysis": analysis})
     wanted = bindings.model_copy(update={"owner_final_pipeline": owners}).with_field(name, binding)
+    also = subfields.with_added({}, added_to(target, wanted))
     for field, body in render.all_properties(wanted).items():
-        checks.require_place(target, field, {field: body})
-    requests = [] if _is_done(target, wanted, in_force) else plan.attach_requests(target, wanted)
-    if requests:
+        checks.require_place(target, field, {field: body, **also})
+    yield from require_sub_fields(target, wanted)
+    requests, missing = [], None if analysis is not None and not analysis.complete else 0
+    if not _is_done(target, wanted, in_force):
+        wanted, missing = yield from with_completeness(target, wanted, name)
+        requests, binding = plan.attach_requests(target, wanted), wanted.fields[name]
         yield from _require_possible(target, name, wanted, stored)
     if not dry_run:
         if control:
             yield from require_control()
-        for request in requests:  # noqa: UP028 (a list cannot be sent the answers)
-            yield request
+        for request in requests:
+            yield from _within_limits(target, request)
         if requests:
             yield from _require_in_force(index, name, binding, template=template)
     notes = (*_notes(target), *_copy_notes(target, fields)) if requests else ()
     notes += (choice.note,) if choice.note else ()
+    notes += missing_note(target, binding, missing)
     all_requests = (*control, *requests)
     return Change(target.name, target.kind, name, binding, all_requests, bool(all_requests), notes)
 
@@ -100,10 +120,12 @@ def detach_steps(
     binding = bindings.one(name, index=target.name)
     checks.require_writable(target)
     yield from require_privileges(target)
+    copied = yield from copied_fields(target, bindings, bindings.without_field(name))
     requests = plan.detach_requests(
         target,
         name,
         bindings,
+        copied=copied,
         template_final=(yield from _templates_own_final(target, bindings)),
         unused=(yield from _unused_template_pipeline(target)),
     )
@@ -111,7 +133,7 @@ def detach_steps(
         for request in requests:
             # A killed run may have deleted the pipeline already (404); other data streams may still run it (400).
             yield from optional(request, missing=(400, 404) if request.method == "DELETE" else ())
-    notes = _notes(target)
+    notes = (*_notes(target), *remaining_note(target, bindings, name))
     return Change(target.name, target.kind, name, binding, tuple(requests), changed=True, notes=notes)
 
 
@@ -122,6 +144,18 @@ def _require_possible(target: Target, name: str, wanted: Bindings, stored: Mappi
     yield from preflight.require_alone(target, wanted, stored)
     yield from preflight.require_scripts(target, wanted)
     yield from preflight.require_template(target, wanted)
+
+
+def _within_limits(target: Target, request: Request) -> Steps[None]:
+    try:
+        yield request
+    except RequestFailed as error:
+        if "Limit of total fields" not in error.what:
+            raise
+        raise SchemaError(
+            f"the mapping of {target.kind} {target.name!r} has no room for more fields: {error.what}",
+            hint=f"Raise it: PUT /{target.name}/_settings with index.mapping.total_fields.limit; then attach again.",
+        ) from error
 
 
 def _target(index: str, *, template: bool) -> Steps[Target]:
@@ -176,11 +210,9 @@ def _known_bindings(target: Target) -> Bindings | None:
     One that rolled over while a detach was cut off has an unbound index after its bound ones.
     """
     newest_first = (state.mapping for _, state in sorted(target.indices.items(), reverse=True))
-    for mapping in (target.mapping, *newest_first):
-        bindings = read_bindings(mapping, index=target.name)
-        if bindings.fields:
-            return bindings
-    return None
+    every = [read_bindings(mapping, index=target.name) for mapping in (target.mapping, *newest_first)]
+    bound = next((bindings for bindings in every if bindings.fields), None)
+    return None if bound is None else bound.no_more_complete_than(every)
 
 
 def _require_in_force(index: str, name: str, binding: Binding, *, template: bool) -> Steps[None]:
@@ -227,8 +259,9 @@ def _is_done(target: Target, bindings: Bindings, in_force: Mapping[str, Any] | N
         and in_force["processors"] == render.pipeline(target.name, bindings)["processors"]
         and all(
             state.final_pipeline == target.final_pipeline
-            and read_bindings(state.mapping, index=target.name) == bindings
+            and read_bindings(state.mapping, index=target.name).completed() == bindings.completed()
             and bindings.fields.keys() <= state.mapping.get("properties", {}).keys()
+            and not subfields.additions(state, bindings, where=f"{target.kind} {target.name!r}")
             for state in states
         )
     )

@@ -10,26 +10,40 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from es_semantic.embedding import Fingerprint
 from es_semantic.embedding.chunking import Chunking
 from es_semantic.embedding.protocol import Similarity
 from es_semantic.errors import NotAttached, SchemaError
+from es_semantic.schema.analysis import Analysis, bm25_fields, common_analysis
 from es_semantic.schema.ranking import Ranking
 
 META_KEY = "es_semantic"
 META_VERSION = 1
+
+QUERIES_ALONE = ("ranking", "analysis")
+"""What only queries look at: no document is another one for it. Left out of ``_meta`` where it is not set, so that
+versions of es-semantic which do not know it can read all other bindings."""
 
 
 class Binding(BaseModel):
     """One semantic field of one index: ``source`` fields in order, and how their vectors are made and indexed.
 
     With ``chunking`` a document has one vector for each chunk of its text, without one for the whole. ``ranking`` is
-    the fusion tuned for this index; without one it is the default.
+    the fusion tuned for this index; without one it is the default. ``analysis`` tells by which fields BM25 knows the
+    text in its language; without one there are the source fields alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +54,17 @@ class Binding(BaseModel):
     index_options: dict[str, Any]
     chunking: Chunking | None = None
     ranking: Ranking | None = None
+    analysis: Analysis | None = None
+
+    @model_validator(mode="after")
+    def _one_analysed_field_each(self) -> Binding:
+        if self.analysis is not None and len(self.analysis.fields) != len(self.source):
+            raise ValueError("analysis must name one field for each source field")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_set(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in serialized(self).items() if v is not None or k not in QUERIES_ALONE}
 
     @property
     def stamp(self) -> str:
@@ -53,6 +78,17 @@ class Binding(BaseModel):
     def holder(self) -> str:
         """The part of the semantic field that holds the vectors: ``vector``, or the nested ``chunks``."""
         return "vector" if self.chunking is None else "chunks"
+
+    def analyzed(self, *, complete: bool) -> Binding:
+        """Return this binding with its analysed fields marked as complete, or as not; as it is without any."""
+        if self.analysis is None:
+            return self
+        return self.model_copy(update={"analysis": self.analysis.model_copy(update={"complete": complete})})
+
+    @property
+    def bm25_fields(self) -> list[str]:
+        """The fields that BM25 looks at, with their boosts: the source fields, and how their language has them."""
+        return bm25_fields_of([self])
 
 
 class Bindings(BaseModel):
@@ -83,9 +119,28 @@ class Bindings(BaseModel):
         """Return these bindings with one added or replaced."""
         return self.model_copy(update={"fields": {**self.fields, name: binding}})
 
+    def completed(self) -> Bindings:
+        """Return these bindings with all analysed fields marked as complete, as in an index without documents."""
+        return self.model_copy(update={"fields": {k: each.analyzed(complete=True) for k, each in self.fields.items()}})
+
+    def no_more_complete_than(self, others: Sequence[Bindings]) -> Bindings:
+        """Return these bindings with analysed fields marked as complete only where all who know them say so."""
+
+        analyses = [(name, each.analysis) for other in others for name, each in other.fields.items() if each.analysis]
+        incomplete = {name for name, analysis in analyses if not analysis.complete}
+        fields = {k: each.analyzed(complete=False) if k in incomplete else each for k, each in self.fields.items()}
+        return self.model_copy(update={"fields": fields})
+
     def without_field(self, name: str) -> Bindings:
         """Return these bindings with one removed."""
         return self.model_copy(update={"fields": {k: v for k, v in self.fields.items() if k != name}})
+
+
+def bm25_fields_of(bindings: Iterable[Binding]) -> list[str]:
+    """Return the fields that BM25 looks at, with their boosts, in indices and semantic fields that are bound so."""
+    every = list(bindings)
+    source = list(dict.fromkeys(field for binding in every for field in binding.source))
+    return bm25_fields(source, common_analysis(binding.analysis for binding in every))
 
 
 def read_bindings(mapping: Mapping[str, Any], *, index: str) -> Bindings:

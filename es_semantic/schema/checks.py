@@ -67,6 +67,8 @@ def require_text_fields(target: Target, fields: Sequence[str], *, name: str) -> 
 def require_place(target: Target, name: str, properties: Mapping[str, Any]) -> None:
     """Check that the semantic field can be added, or is there already and fits.
 
+    ``properties`` are its own and those of whatever else is added with it.
+
     Raises:
         SchemaError: a field of that name has another type or other vectors, or the owner forbids undeclared fields.
     """
@@ -80,16 +82,22 @@ def require_place(target: Target, name: str, properties: Mapping[str, Any]) -> N
         _require_same(target, name, existing, properties[name])
         return
     if str(target.mapping.get("dynamic", "true")) == "strict":
-        declaration = json.dumps({"properties": {name: properties[name]}}, indent=2)
-        request = f"PUT /{target.name}/_mapping\n{declaration}"
-        if target.template is not None:
-            request = f"in the mappings of index template {target.template_name!r}:\n{declaration}"
-            if target.kind == "data stream":
-                request += f"\nand in the indices that are there: PUT /{target.name}/_mapping with the same body"
         raise SchemaError(
             f"{target.kind} {target.name!r} has `dynamic: strict`: only its owner declares fields there",
-            hint=f"If you are the owner, declare the semantic field, then attach again:\n{request}",
+            hint="If you are the owner, declare the semantic field, then attach again:\n"
+            + declaration(target, properties),
         )
+
+
+def declaration(target: Target, properties: Mapping[str, Any]) -> str:
+    """Return what the owner has to send, or to put into the template, to have these properties mapped."""
+    body = json.dumps({"properties": dict(properties)}, indent=2)
+    if target.template is None:
+        return f"PUT /{target.name}/_mapping\n{body}"
+    request = f"in the mappings of index template {target.template_name!r}:\n{body}"
+    if target.kind == "data stream":
+        request += f"\nand in the indices that are there: PUT /{target.name}/_mapping with the same body"
+    return request
 
 
 def is_semantic_field(mapping: Mapping[str, Any], name: str) -> bool:

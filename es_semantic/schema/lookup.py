@@ -6,6 +6,7 @@ from functools import partial
 
 from es_semantic.cluster.steps import Remember, Request, Steps, url_path
 from es_semantic.errors import FingerprintMismatch, SchemaError
+from es_semantic.schema.analysis import common_analysis
 from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.target import require_one_name
 
@@ -15,6 +16,8 @@ SECONDS = 2.0
 
 def find_binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
     """Return the binding that all indices behind ``index`` share, and the names of all semantic fields there.
+
+    Where they are analysed by different languages, the binding has the analysed fields of all.
 
     Raises:
         UsageError: the name is a pattern or a list.
@@ -42,7 +45,9 @@ def find_binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
                 f"{', '.join(binding.source)}",
                 hint="Search these indices one by one.",
             )
-    return first[1], sorted({field for each in bindings.values() for field in each.fields})
+    analysis = common_analysis(binding.analysis for binding in found.values())
+    names = sorted({field for each in bindings.values() for field in each.fields})
+    return first[1].model_copy(update={"analysis": analysis}), names
 
 
 def bindings_of(index: str) -> Steps[dict[str, Bindings]]:

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from es_semantic.cluster.steps import Request, url_path
-from es_semantic.schema import render
-from es_semantic.schema.binding import Bindings, meta_with
+from es_semantic.schema import render, subfields
+from es_semantic.schema.binding import Bindings, meta_with, read_bindings
 from es_semantic.schema.owner import is_ours, pipeline_id, pipeline_target, remembered_owner
-from es_semantic.schema.target import Target
+from es_semantic.schema.target import Gives, Target
 from es_semantic.schema.template import final_pipeline_of, with_fields, with_final_pipeline, without_field
 
 
@@ -24,7 +24,7 @@ def attach_requests(target: Target, bindings: Bindings) -> list[Request]:
     final = pipeline_id(target)
     put_pipeline = _put_pipeline(target, bindings)
     if target.kind == "index template":
-        bound = with_fields(_body(target), bindings)
+        bound = with_fields(_body(target), bindings, _gives(target))
         return [_put_template(target, bound), put_pipeline, _put_template(target, with_final_pipeline(bound, final))]
     requests = [
         *_put_mappings(target, render.all_properties(bindings), bindings),
@@ -38,23 +38,29 @@ def attach_requests(target: Target, bindings: Bindings) -> list[Request]:
 
 def attached_template(target: Target, bindings: Bindings) -> dict[str, Any]:
     """Return the body of the target's template as attaching leaves it."""
-    return with_final_pipeline(with_fields(_body(target), bindings), pipeline_id(target))
+    return with_final_pipeline(with_fields(_body(target), bindings, _gives(target)), pipeline_id(target))
 
 
 def detach_requests(
-    target: Target, name: str, bindings: Bindings, *, template_final: str | None = None, unused: Sequence[str] = ()
+    target: Target,
+    name: str,
+    bindings: Bindings,
+    *,
+    template_final: str | None = None,
+    unused: Sequence[str] = (),
+    copied: Sequence[str] = (),
 ) -> list[Request]:
     """Return the requests that undo the semantic field ``name`` of ``bindings``.
 
-    ``template_final`` is what the template itself shall say of its final pipeline, and ``unused`` are further
-    pipelines that nothing runs afterwards.
+    ``template_final`` is what the template itself shall say of its final pipeline, ``unused`` are further pipelines
+    that nothing runs afterwards, and ``copied`` fields of component templates that the template has repeated.
     """
     rest = bindings.without_field(name)
-    if rest.fields:
-        return _detach_one_of_several(target, name, rest)
     body = _body(target)
+    if rest.fields:
+        return _detach_one_of_several(target, rest, without_field(body, name, bindings, rest, copied))
     released = with_final_pipeline(body, template_final) if is_ours(final_pipeline_of(body)) else body
-    unbound = without_field(released, name, rest)
+    unbound = without_field(released, name, bindings, rest, copied)
     requests = _give_back(target, bindings)
     first = released if target.kind == "index template" else unbound
     requests += [_put_template(target, first)] if target.template_name and first != body else []
@@ -64,13 +70,33 @@ def detach_requests(
     return [*requests, *_put_mappings(target, {}, rest)]
 
 
-def _detach_one_of_several(target: Target, name: str, rest: Bindings) -> list[Request]:
+def complete_requests(target: Target, name: str) -> list[Request]:
+    """Return the requests that mark a semantic field's analysed fields as complete, in all indices of the target.
+
+    Indices whose ``_meta`` are the same change together. One that is not bound, or has no language, is left out.
+    """
+    groups: list[tuple[dict[str, Any], list[str]]] = []
+    for index, state in target.indices.items():
+        bindings = read_bindings(state.mapping, index=index)
+        binding = bindings.fields.get(name)
+        if binding is None or binding.analysis is None or binding.analysis.complete:
+            continue
+        meta = meta_with(state.mapping, bindings.with_field(name, binding.analyzed(complete=True)))
+        same = next((indices for known, indices in groups if known == meta), None)
+        if same is None:
+            groups.append((meta, [index]))
+        else:
+            same.append(index)
+    return [_put_mapping(",".join(indices), {"_meta": meta}) for meta, indices in groups]
+
+
+def _detach_one_of_several(target: Target, rest: Bindings, template: Mapping[str, Any]) -> list[Request]:
     requests = [_put_pipeline(target, rest)]
     # An index born from an attached template leaves that template's pipeline here, which serves the field further.
     if target.indices and is_ours(target.final_pipeline) and target.final_pipeline != pipeline_id(target):
         requests.append(_put_final_pipeline(target.name, pipeline_id(target)))
     if target.template is not None:
-        requests.append(_put_template(target, without_field(_body(target), name, rest)))
+        requests.append(_put_template(target, template))
     return requests if target.kind == "index template" else [*requests, *_put_mappings(target, {}, rest)]
 
 
@@ -87,14 +113,30 @@ def _give_back(target: Target, bindings: Bindings) -> list[Request]:
 
 
 def _put_mappings(target: Target, properties: Mapping[str, Any], bindings: Bindings) -> list[Request]:
-    """Map and bind all indices at once where their owner's ``_meta`` are the same, else each with its own."""
-    metas = {index: meta_with(state.mapping, bindings) for index, state in target.indices.items()}
-    mapped = {"properties": dict(properties)} if properties else {}
-    first = next(iter(metas.values()))
-    if all(meta == first for meta in metas.values()):
-        return [_put_mapping(target.name, {**mapped, "_meta": first})]
-    everywhere = [_put_mapping(target.name, mapped)] if mapped else []
-    return everywhere + [_put_mapping(index, {"_meta": meta}) for index, meta in metas.items()]
+    """Map and bind all indices at once where this is the same for all, else each with what is its own.
+
+    Its own are the ``_meta`` of its owner, and the definitions of the fields that get a sub-field.
+    """
+    own = {index: _own_mapping(index, state, bindings) for index, state in target.indices.items()}
+    first = next(iter(own.values()))
+    if all(body == first for body in own.values()):
+        return [_put_mapping(target.name, _with_properties(first, properties))]
+    everywhere = [_put_mapping(target.name, {"properties": dict(properties)})] if properties else []
+    return everywhere + [_put_mapping(index, body) for index, body in own.items()]
+
+
+def _own_mapping(index: str, state: Gives, bindings: Bindings) -> dict[str, Any]:
+    added = subfields.with_added({}, subfields.additions(state, bindings, where=f"index {index!r}"))
+    return _with_properties({"_meta": meta_with(state.mapping, bindings)}, added)
+
+
+def _with_properties(body: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    every = {**properties, **body.get("properties", {})}
+    return {**({"properties": every} if every else {}), "_meta": body["_meta"]}
+
+
+def _gives(target: Target) -> Gives:
+    return target.gives or Gives(target.mapping, target.settings)
 
 
 def _body(target: Target) -> Mapping[str, Any]:

@@ -57,6 +57,12 @@ def all_properties(bindings: Bindings) -> dict[str, Any]:
     return {key: body for name, binding in bindings.fields.items() for key, body in properties(name, binding).items()}
 
 
+def analysed(analyzer: str) -> dict[str, Any]:
+    """Return the sub-field, by its key, that holds a text field's text as this analyser breaks it into terms."""
+    filled: dict[str, Any] = fill(_json("mappings/analysed.json"), {"analyzer": analyzer})
+    return filled
+
+
 def is_foreign(value: Any) -> bool:
     """Say whether a document holds, where a semantic field belongs, something that es-semantic has not put there."""
     known = {*_json("mappings/semantic.json")["${name}"]["properties"], *_json("mappings/semantic-chunks.json")}

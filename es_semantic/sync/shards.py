@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from es_semantic.cluster.steps import Request, Steps, url_path
+from es_semantic.cluster.steps import Pause, Request, Steps, url_path
 from es_semantic.errors import IndexUnavailable, RequestFailed
 from es_semantic.schema.target import Target
 
@@ -14,6 +15,12 @@ _KEPT = ",".join(
     f"indices.*.{key}"
     for key in ("uuid", "shards.*.routing.primary", "shards.*.routing.state", "shards.*.seq_no", "shards.*.commit")
 )
+
+START_WAIT = 0.1
+"""Seconds between two looks at shards that are about to start."""
+
+START_LOOKS = 50
+"""As many looks, five seconds in all: a rollover makes an index known before its shards have started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +40,45 @@ class Shard:
     global_checkpoint: int = field(compare=False)
 
 
-def read_shards(target: Target) -> Steps[list[Shard]]:
+def read_shards(target: Target, new: Collection[str] = ()) -> Steps[list[Shard]]:
     """Return all shards of the target's indices, ordered by index and number; also of indices made since it was read.
+
+    Shards of the ``new`` indices are waited for, because Elasticsearch may just be starting them.
 
     Raises:
         IndexUnavailable: an index is gone, or a shard has no started primary.
     """
+    shards = yield from _read_stats(target)
+    missing = _without_primary(target, shards)
+    looks = 0
+    while missing and missing.keys() <= set(new) and looks < START_LOOKS:
+        yield Pause(START_WAIT)
+        shards = yield from _read_stats(target)
+        missing, looks = _without_primary(target, shards), looks + 1
+    for index, started in missing.items():
+        raise IndexUnavailable(
+            f"index {index!r} has {_number_of_shards(target, index)} shards, and {started} of them have a started "
+            "primary",
+            status=503,
+            hint="See GET /_cluster/health and GET /_cluster/allocation/explain.",
+        )
+    return shards
+
+
+def _read_stats(target: Target) -> Steps[list[Shard]]:
     path = url_path("/{}/_stats", target.name)
     params = {"level": "shards", "filter_path": _KEPT, "expand_wildcards": "all"}
-    answer = yield Request("GET", path, params, about=f"checkpoints of {target.name!r}")
-    shards = shards_of(answer)
-    for index, gives in target.indices.items():
-        # A shard that is nowhere started is simply not listed.
-        wanted = int(gives.settings.get("index.number_of_shards", 1))
-        started = sum(shard.index == index for shard in shards)
-        if started != wanted:
-            raise IndexUnavailable(
-                f"index {index!r} has {wanted} shards, and {started} of them have a started primary",
-                status=503,
-                hint="See GET /_cluster/health and GET /_cluster/allocation/explain.",
-            )
-    return shards
+    return shards_of((yield Request("GET", path, params, about=f"checkpoints of {target.name!r}")))
+
+
+def _without_primary(target: Target, shards: Collection[Shard]) -> dict[str, int]:
+    """Return by index how many shards are started, where that is not all of them: such a shard is simply not listed."""
+    started = Counter(shard.index for shard in shards)
+    return {index: started[index] for index in target.indices if started[index] != _number_of_shards(target, index)}
+
+
+def _number_of_shards(target: Target, index: str) -> int:
+    return int(target.indices[index].settings.get("index.number_of_shards", 1))
 
 
 def shards_of(stats: Mapping[str, Any]) -> list[Shard]:

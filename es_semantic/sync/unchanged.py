@@ -7,7 +7,7 @@ from typing import Any
 
 from es_semantic.cluster.steps import Request, Steps, url_path
 from es_semantic.errors import IndexUnavailable, NotAttached
-from es_semantic.schema.binding import META_KEY
+from es_semantic.schema.binding import META_KEY, QUERIES_ALONE
 from es_semantic.schema.target import Target
 
 _KEPT = f"*.settings.index.uuid,*.mappings._meta.{META_KEY}.fields"
@@ -57,4 +57,7 @@ def re_created(index: str) -> IndexUnavailable:
 
 def _binding(mapping: Mapping[str, Any], name: str) -> Any:
     fields = ((mapping.get("_meta") or {}).get(META_KEY) or {}).get("fields") or {}
-    return fields.get(name)
+    bound = fields.get(name)
+    if not isinstance(bound, Mapping):
+        return bound
+    return {key: value for key, value in bound.items() if key not in QUERIES_ALONE}

@@ -55,6 +55,8 @@ class Worker:
     positions: dict[Shard, Position] = field(default_factory=dict)
     outdated: bool = False
     """Whether the target has changed since it was looked up."""
+    looked_at: frozenset[str] = frozenset()
+    """The indices at the last look: shards of one that was not among them may be about to start."""
 
     def catch_up(self, report: SyncReport) -> Steps[None]:
         """Go through what the change feed has now.
@@ -114,7 +116,8 @@ class Worker:
 
     def _known_shards(self) -> Steps[list[Shard]]:
         known = self.target.indices
-        shards = yield from read_shards(self.target)
+        new, self.looked_at = known.keys() - self.looked_at, frozenset(known)
+        shards = yield from read_shards(self.target, new)
         for shard in shards:
             if shard.index in known:
                 require_same(self.target, shard.index, shard.uuid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -11,7 +12,7 @@ from elasticsearch import Elasticsearch
 
 import es_semantic
 from es_semantic.errors import IndexUnavailable, NotAttached
-from es_semantic.sync import follow
+from es_semantic.sync import follow, shards
 from tests.embedder import TinyEmbedder
 from tests.faults.own_node import OwnNode
 from tests.faults.workers import POISON, Counting, Follower, Owner, attached, check, letters_of, settle
@@ -160,3 +161,31 @@ def test_a_data_stream_rolls_over_under_a_follower(own_node: OwnNode, stream: st
     assert letters_of(client, stream) == []
     report = es_semantic.sync(client, stream, model=model)
     assert (report.read, len(report.checkpoint)) == (0, 3)
+
+
+def test_a_backing_index_whose_shard_starts_late_is_no_failure(
+    own_node: OwnNode, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollover makes an index known before its shard has started: there is nothing to read in it yet."""
+    monkeypatch.setattr(shards, "START_LOOKS", 600)  # However busy this machine is.
+    client, model = own_node.client, Counting()
+    append(client, stream, 0)
+    es_semantic.attach(client, stream, ["title"], model=model, chunk="never")
+
+    def allocate(which: str | None) -> None:
+        client.cluster.put_settings(persistent={"cluster.routing.allocation.enable": which})
+
+    def true() -> bool:
+        return untrue(client, stream, ["title"], TinyEmbedder()) == {}
+
+    with Follower(client, [stream], model) as follower:
+        follower.wait_until(true)
+        allocate("none")
+        try:
+            client.indices.rollover(alias=stream, wait_for_active_shards="0")
+            time.sleep(3 * follow.LOOK_UP_EVERY)
+        finally:
+            allocate(None)
+        append(client, stream, 50)
+        follower.wait_until(lambda: true() and len(model.embedded) == 100)
+    assert follower.errors == []

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from es_semantic.cluster.steps import Request
+from es_semantic.cluster.steps import Pause, Request
 from es_semantic.errors import IndexUnavailable, RequestFailed
-from es_semantic.schema.target import Target
-from es_semantic.sync.shards import Shard, read_shards, refresh, shards_of
+from es_semantic.schema.target import Gives, Target
+from es_semantic.sync.shards import START_LOOKS, Shard, read_shards, refresh, shards_of
 from tests.schema_targets import index
 
 
@@ -73,6 +73,36 @@ def test_all_shards_must_be_there() -> None:
     for missing in ({"0": [copy(1)]}, {"0": [copy(1)], "1": [copy(2, state="INITIALIZING")]}, {}):
         with pytest.raises(IndexUnavailable, match=f"'a' has 2 shards, and {len(shards_of(stats(a=missing)))} of them"):
             answered(target, stats(a=missing))
+
+
+def test_shards_of_a_new_index_are_waited_for() -> None:
+    steps = read_shards(index({}, name="a", number_of_shards="2"), {"a"})
+    next(steps)
+    assert isinstance(steps.send({}), Pause)
+    assert isinstance(next(steps), Request)
+    assert isinstance(steps.send(stats(a={"0": [copy(1)]})), Pause)
+    assert isinstance(next(steps), Request)
+    with pytest.raises(StopIteration) as ended:
+        steps.send(stats(a={"0": [copy(1)], "1": [copy(2)]}))
+    assert [each.number for each in ended.value.value] == [0, 1]
+
+
+def test_a_new_index_is_not_waited_for_for_ever() -> None:
+    steps = read_shards(index({}, name="a"), {"a"})
+    for _ in range(START_LOOKS):
+        assert isinstance(next(steps), Request)
+        assert isinstance(steps.send({}), Pause)
+    assert isinstance(next(steps), Request)
+    with pytest.raises(IndexUnavailable, match="0 of them have a started primary"):
+        steps.send({})
+
+
+def test_a_shard_that_an_older_index_lost_is_told_at_once() -> None:
+    both = Target("data stream", "s", {}, {}, indices={"old": Gives({}, {}), "new": Gives({}, {})})
+    steps = read_shards(both, {"new"})
+    next(steps)
+    with pytest.raises(IndexUnavailable, match="'old' has 1 shards, and 0"):
+        steps.send({})
 
 
 def test_an_index_made_meanwhile_is_listed_too() -> None:
