@@ -48,6 +48,7 @@ from es_semantic.retrieval.tree.nodes import (
     contained,
     kind,
 )
+from es_semantic.retrieval.words import plain, searched_fields, source_fields, words_query
 from es_semantic.schema.binding import Binding, Bindings
 from es_semantic.schema.lookup import bindings_of
 from es_semantic.schema.ranking import Ranking
@@ -163,7 +164,8 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
     root, targets = tree(query, wish, members, vectors, alone=len(members) == 1 or wish.mode == LEXICAL)
     body: Json = {"track_total_hits": False, "_source": shown_source(wish, bindings)}
     if wish.highlight:
-        body["highlight"] = {"fields": {field: {} for field in _plain(_bm25_fields(wish, members))}}
+        fields = plain(field for group in _searched(wish, members) for field in group)
+        body["highlight"] = {"fields": {field: {} for field in fields}}
     asked = Query(
         index,
         root,
@@ -208,7 +210,7 @@ def tree(
     if wish.rerank is not None:
         root = TextSimilarityReranker(
             retriever=contained(root),
-            field=_plain(_bm25_fields(wish, members)),
+            field=plain(wish.fields or source_fields(_bindings_of(members))),
             inference_text=text,
             inference_id=wish.rerank,
             rank_window_size=wish.window,
@@ -235,7 +237,7 @@ def fused(nodes: Sequence[Retriever], ranking: Ranking, window: int) -> Retrieve
 
 def _words(text: str, wish: Wish, members: Sequence[Group]) -> Standard:
     """All fields as if they were one (Elastic docs, "Multi-match query"; why: docs/decisions/bm25-leg.md)."""
-    match = {"multi_match": {"query": text, "fields": list(_bm25_fields(wish, members)), "type": "cross_fields"}}
+    match = words_query(text, _searched(wish, members))
     return Standard(query=match, filter=wish.filters, name=LEXICAL)
 
 
@@ -245,12 +247,12 @@ def _meaning(leg: str, group: Group, vector: Vector, wish: Wish) -> Retriever:
     return group.knn(leg, vector, wish.filters, k=wish.window)
 
 
-def _bm25_fields(wish: Wish, members: Sequence[Group]) -> tuple[str, ...]:
-    return wish.fields or tuple(dict.fromkeys(field for group in members for field in group.source))
+def _searched(wish: Wish, members: Sequence[Group]) -> list[list[str]]:
+    return [list(wish.fields)] if wish.fields else searched_fields(_bindings_of(members))
 
 
-def _plain(fields: Sequence[str]) -> tuple[str, ...]:
-    return tuple(field.partition("^")[0] for field in fields)
+def _bindings_of(members: Sequence[Group]) -> list[Binding]:
+    return [binding for group in members for binding in group.bindings]
 
 
 def _ranking(wish: Wish, members: Sequence[Group]) -> Ranking:

@@ -16,15 +16,16 @@ MAX_CANDIDATES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Indices whose semantic field ``name`` has one model: one vector search reaches them all.
-
-    ``source`` are the source fields of all of them.
-    """
+    """Indices whose semantic field ``name`` has one model: one vector search reaches them all."""
 
     name: str
-    binding: Binding
     indices: tuple[str, ...]
-    source: tuple[str, ...]
+    bindings: tuple[Binding, ...]
+
+    @property
+    def binding(self) -> Binding:
+        """The first one: as to vectors they are alike."""
+        return self.bindings[0]
 
     @property
     def vector_field(self) -> str:
@@ -66,12 +67,10 @@ def groups(bindings: Mapping[str, Bindings], names: Sequence[str], *, index: str
             raise NotAttached(f"index {index!r} has no semantic field {name!r}", hint="Use --name.")
         for concrete, binding in having.items():
             found.setdefault((name, binding.stamp), []).append((concrete, binding))
-    return [_group(name, members) for (name, _), members in found.items()]
-
-
-def _group(name: str, members: Sequence[tuple[str, Binding]]) -> Group:
-    source = dict.fromkeys(field for _, binding in members for field in binding.source)
-    return Group(name, members[0][1], tuple(concrete for concrete, _ in members), tuple(source))
+    return [
+        Group(name, tuple(index for index, _ in members), tuple(binding for _, binding in members))
+        for (name, _), members in found.items()
+    ]
 
 
 def leg_names(members: Sequence[Group], leg: str = "knn") -> list[str]:

@@ -69,8 +69,8 @@ def _place(result: SearchResult, doc_id: str) -> tuple[int, float] | None:
 
 def test_bm25_is_elasticsearch_s_own_order(client: Elasticsearch, index: str, embedder: TinyEmbedder) -> None:
     ours = es_semantic.search(client, index, "red apple", mode="bm25", size=10, model=embedder)
-    match = {"multi_match": {"query": "red apple", "fields": ["title", "body"], "type": "cross_fields"}}
-    theirs = client.search(index=index, query=match, size=10)["hits"]["hits"]
+    match = {"query": "red apple", "fields": ["title", "body"], "type": "cross_fields", "tie_breaker": 0.3}
+    theirs = client.search(index=index, query={"multi_match": match}, size=10)["hits"]["hits"]
     assert [(hit.id, hit.score) for hit in ours.hits] == [(hit["_id"], hit["_score"]) for hit in theirs]
 
 
