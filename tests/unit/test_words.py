@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from es_semantic.embedding.fingerprint import Fingerprint
 from es_semantic.retrieval.words import plain, searched_fields, words_query
 from es_semantic.schema.analysis import Analysis
 from es_semantic.schema.binding import Binding
+from tests.embedder import TinyEmbedder
 
-FINGERPRINT = Fingerprint(provider="test", model="m", dims=2, normalized=True, probe=[1.0, 0.0])
+FINGERPRINT = TinyEmbedder().profile.fingerprint
 
 
 def bound(source: list[str], analysed: list[str] | None = None, *, complete: bool = True) -> Binding:
