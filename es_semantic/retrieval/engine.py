@@ -5,22 +5,32 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import orjson
 
-from es_semantic.cluster.failures import failure, reason_of
 from es_semantic.cluster.steps import Remember, Request, Steps, url_path
-from es_semantic.errors import EsSemanticError, InvalidQuery, InvalidRetriever, RequestFailed
+from es_semantic.errors import ClusterError, EsSemanticError, InvalidQuery, RequestFailed
 from es_semantic.retrieval.evaluate import Means, evaluate
-from es_semantic.retrieval.explain import explained
-from es_semantic.retrieval.found import Degraded, Found, Ranking, key_of
-from es_semantic.retrieval.leaves import Leaf, leaf_body, leaves
+from es_semantic.retrieval.explain import explanation
+from es_semantic.retrieval.found import Degraded, Found, Ranking, at_least
+from es_semantic.retrieval.leaves import OLD_TIE, TIE, Leaf, leaf_body, leaves
+from es_semantic.retrieval.matched import matched, only_ranked_count
 from es_semantic.retrieval.multi_field import expanded, has_multi_field
-from es_semantic.retrieval.native import runs_natively
-from es_semantic.retrieval.page import LEAF_KEYS, Page, match_body, page_body, read_hits, shown
+from es_semantic.retrieval.native import runs_natively, unheeded
+from es_semantic.retrieval.page import (
+    LEAF_KEYS,
+    Page,
+    in_order,
+    max_score,
+    page_searches,
+    read_hits,
+    shaped,
+    with_true_scores,
+)
 from es_semantic.retrieval.query_vectors import Failed, Models, has_texts, with_vectors
+from es_semantic.retrieval.refusals import CALLERS_FAULT, refused, refused_search
 from es_semantic.retrieval.reranked import Rerankers
 from es_semantic.retrieval.tree.nodes import (
     Json,
@@ -35,6 +45,9 @@ from es_semantic.retrieval.tree.nodes import (
 from es_semantic.schema.lookup import bindings_of
 
 Execution = Literal["auto", "native", "client"]
+
+Search = tuple[bytes, bytes]
+"""Two lines of an ``_msearch``: where to search, and what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ def answer_steps(query: Query, models: Models, rerankers: Rerankers) -> Steps[An
     Raises:
         InvalidRetriever: Elasticsearch refuses a leaf; the path tells which.
         InvalidQuery: the tree cannot be run as ``execution`` demands.
-        ModelUnavailable, RerankerError, ClusterError: a part failed and ``allow_degraded`` is off.
+        ModelUnavailable, RerankerError, ClusterError: a part failed and ``allow_degraded`` is off, or nothing is left.
     """
     started = time.perf_counter()
     root, found = query.root, Found()
@@ -79,41 +92,46 @@ def answer_steps(query: Query, models: Models, rerankers: Rerankers) -> Steps[An
     if has_multi_field(root) or has_texts(root):
         bindings = yield from bindings_of(query.index)
         root, failed = yield from with_vectors(expanded(root, bindings), bindings, models, query.deadline)
-        _degrade(query, found, failed)
+        _degrade(query, root, found, failed)
     if (yield from _natively(query, root, rerankers, found)):
-        body = yield from _native(query, root)
-        return Answer(body, "native")
+        return (yield from _native(query, root, found))
     legs = [
-        leg if leg.path not in query.targets else _aimed(leg, query.targets[leg.path])
-        for leg in leaves(root, query.page.size or 10)
-        if leg.path not in failed
+        replace(leg, index=query.targets.get(leg.path, leg.index)) for leg in leaves(root) if leg.path not in failed
     ]
+    if not legs:
+        raise next(iter(failed.values()))
     yield from _search_leaves(query, root, legs, found)
-    means = Means(query.index, dict(query.params), rerankers, query.deadline, query.allow_degraded)
-    ranking = yield from evaluate(root, kind(root), found, means, legs)
-    lowest = query.page.body.get("min_score")
-    if lowest is not None:
-        ranking = [(key, score) for key, score in ranking if score >= lowest]
+    means = Means(
+        query.index,
+        {
+            name: str(value).lower() if isinstance(value, bool) else value
+            for name, value in _header(query, root).items()
+        },
+        _leaf_extras(query),
+        rerankers,
+        query.deadline,
+        query.allow_degraded,
+    )
+    ranking = yield from evaluate(root, kind(root), found, means)
     body = yield from _page(query, root, ranking, legs, found)
     body["took"] = round((time.perf_counter() - started) * 1000)
     return Answer(body, "client", tuple(found.degraded))
 
 
 def _natively(query: Query, root: Retriever, rerankers: Rerankers, found: Found) -> Steps[bool]:
-    """Decide; a tree that only we can run is never sent."""
-    ours = [
-        path
-        for path, node in walk(root)
-        if isinstance(node, TextSimilarityReranker)
+    """Decide; a tree that only we can run as it is documented is never sent."""
+    if isinstance(root, Standard | Knn):
+        # One search, and nothing to rank afterwards.
+        return not found.degraded
+    ours = unheeded(root) or any(
+        isinstance(node, TextSimilarityReranker)
         and (rerankers(node.inference_id) is not None or not isinstance(node.field, str))
-    ]
-    possible = not ours and not query.targets and not found.degraded
-    if query.execution == "client" or not possible:
+        for _, node in walk(root)
+    )
+    if query.execution == "client" or ours or query.targets or found.degraded:
         if query.execution == "native":
             raise InvalidQuery(f"{query.index!r}: this query uses what only es-semantic can run", hint="Use 'auto'.")
         return False
-    if isinstance(root, Standard | Knn):
-        return True
     able: bool = yield from runs_natively(root)
     if query.execution == "native" and not able:
         raise InvalidQuery(
@@ -123,8 +141,8 @@ def _natively(query: Query, root: Retriever, rerankers: Rerankers, found: Found)
     return able
 
 
-def _native(query: Query, root: Retriever) -> Steps[Json]:
-    page = query.page
+def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
+    page, leaf = query.page, isinstance(root, Standard | Knn)
     body: Json = {**page.body, "retriever": to_json(root)}
     if page.size is not None:
         body["size"] = page.size
@@ -132,113 +150,164 @@ def _native(query: Query, root: Retriever) -> Steps[Json]:
         body["from"] = page.start
     if page.explain:
         body["explain"] = True
-    params = {**query.params, **({} if isinstance(root, Standard | Knn) else {"allow_partial_search_results": "false"})}
+    if query.deadline is not None:
+        body["timeout"] = _timeout(query)
+    if isinstance(root, Knn) and root.min_score is not None:
+        # Elasticsearch does not heed it in this retriever, but here.
+        body["min_score"] = max(root.min_score, body.get("min_score", root.min_score))
+    index = query.targets.get(kind(root), query.index)
+    params = {**({} if leaf else {"allow_partial_search_results": "false"}), **query.params}
     try:
-        answer: Json = yield Request("POST", url_path("/{}/_search", query.index), params, body)
-    except RequestFailed as error:
-        if error.status == 400:
-            reason = error.what.split("_search: ", 1)[-1]
-            raise InvalidRetriever(kind(root), error.error_type, reason, hint=error.hint) from error
-        raise
-    return answer
+        answer: Json = yield Request("POST", url_path("/{}/_search", index), params, body)
+    except ClusterError as error:
+        raise refused(error, kind(root)) from error
+    if query.deadline is not None and answer.get("timed_out"):
+        late = _late(query, root.name or kind(root))
+        if not query.allow_degraded:
+            raise late
+        found.degraded.append(Degraded(root.name or kind(root), late.what))
+    return Answer(answer, "native", tuple(found.degraded))
 
 
 def _search_leaves(query: Query, root: Retriever, legs: Sequence[Leaf], found: Found) -> Steps[None]:
     """One ``_msearch`` with every leaf; ids and scores travel, and what retrievers above must read."""
-    if not legs:
-        return
-    tie = yield Remember(("tie",), 3_600.0, lambda: _tie(query.index))
-    timeout = None if query.deadline is None else f"{max(1, round(query.deadline * 1000))}ms"
-    extra = {key: value for key, value in query.page.body.items() if key in LEAF_KEYS}
-    header = {"allow_partial_search_results": False, "preference": _preference(query, root), **query.params}
-    lines = []
-    for leg in legs:
-        body = leaf_body(leg, tie=tie, explain=query.page.explain, timeout=timeout)
-        lines += [orjson.dumps({**header, "index": leg.index or query.index}), orjson.dumps({**body, **extra})]
-    answer = yield Request("POST", "/_msearch", {"filter_path": _KEPT}, lines, about=_about(query))
+    tie: str = yield Remember(("tie",), 3_600.0, lambda: _tie(query))
+    found.by_shard = tie == TIE
+    extra = _leaf_extras(query)
+    header = _header(query, root)
+    searches = [
+        (
+            orjson.dumps({**header, "index": leg.index or query.index}),
+            orjson.dumps({**extra, **leaf_body(leg, tie=tie, explain=query.page.explain)}),
+        )
+        for leg in legs
+    ]
+    try:
+        answer = yield _msearch(query, searches, {"filter_path": _KEPT})
+    except RequestFailed as error:
+        raise (yield from _blamed(query, error, kind(root), legs, searches)) from error
     errors = []
     for leg, response in zip(legs, answer["responses"], strict=True):
         if "error" not in response and not response.get("timed_out"):
             found.add(leg, response)
             continue
-        error = _failed(query, leg, response)
-        errors.append(error)
-        if not query.allow_degraded or response.get("status") in _CALLERS_FAULT:
-            raise error
-        found.degraded.append(Degraded(leg.name, error.what))
+        late = "error" not in response
+        failure = _late(query, leg.name) if late else refused_search(response, leg.path, _about(query))
+        errors.append(failure)
+        if not query.allow_degraded or response.get("status") in CALLERS_FAULT:
+            raise failure
+        found.degraded.append(Degraded(leg.name, failure.what))
     if errors and not found.rankings:
         raise errors[0]
 
 
 def _page(query: Query, root: Retriever, ranking: Ranking, legs: Sequence[Leaf], found: Found) -> Steps[Json]:
-    page = query.page
-    searches = [page_body(page, ranking, legs)]
-    matched = match_body(page, ranking, found, legs)
-    if matched is not None:
-        searches.append(matched)
-    header = orjson.dumps({"index": query.index, "allow_partial_search_results": False, **query.params})
-    lines = [line for body in searches for line in (header, orjson.dumps(body))]
-    answer = yield Request("POST", "/_msearch", body=lines, about=_about(query))
+    page, length = query.page, query.page.length(len(ranking))
+    if "min_score" in page.body:
+        ranking = at_least(ranking, page.body["min_score"])
+    everything = matched(root, kind(root), {leg.path: leg for leg in legs}, found)
+    sent = in_order(ranking, found.tie if found.by_shard else None) if page.ordered_there else ranking
+    alone = only_ranked_count(root, page.body)
+    searches = page_searches(page, sent, everything, length=length, only_ranked=alone)
+    header = orjson.dumps({**_header(query, root), "index": query.index})
+    try:
+        answer = yield _msearch(query, [(header, orjson.dumps(body)) for body in searches], {})
+    except ClusterError as error:
+        raise refused(error, "") from error
     for response in answer["responses"]:
         if "error" in response:
-            raise failure(int(response.get("status", 500)), response, _about(query))
-    first, *others = answer["responses"]
-    hits = read_hits(page, ranking, found, legs, first)
-    if page.explain:
-        for hit in hits:
-            hit["_explanation"] = explained(root, kind(root), key_of(hit), found)
-    body: Json = {"took": 0, "timed_out": found.timed_out, "_shards": first["_shards"], "hits": {}}
-    for other in others:
-        body |= {name: other[name] for name in ("aggregations", "suggest") if name in other}
-        if "total" in other["hits"]:
-            body["hits"]["total"] = other["hits"]["total"]
-    body["hits"] |= {"max_score": shown(ranking[0][1]) if ranking else None, "hits": hits}
-    return body
+            raise refused_search(response, "", _about(query))
+    responses = answer["responses"]
+    if page.ordered_there:
+        responses = with_true_scores(responses, sent, ranking)
+    hits = [
+        shaped(page, hit, found.places(key, legs), explanation(root, key, found) if page.explain else None)
+        for key, hit in read_hits(page, ranking, responses[0])
+    ]
+    first, last = responses[0], responses[-1]
+    total = {"total": last["hits"]["total"]} if page.total is not False else {}
+    return {
+        "took": 0,
+        "timed_out": found.timed_out or any(response["timed_out"] for response in responses),
+        "_shards": first["_shards"],
+        "hits": {**total, "max_score": max_score(page, ranking, length, first), "hits": hits},
+        **{name: last[name] for name in ("aggregations", "suggest") if name in last},
+    }
 
 
-def _tie(index: str) -> Steps[str]:
+def _msearch(query: Query, searches: Sequence[Search], params: Mapping[str, str]) -> Request:
+    lines = [line for search in searches for line in search]
+    return Request("POST", "/_msearch", {**params, **_STABLE}, lines, about=_about(query))
+
+
+def _blamed(
+    query: Query, error: RequestFailed, path: str, legs: Sequence[Leaf], searches: Sequence[Search]
+) -> Steps[EsSemanticError]:
+    """Find the leaf for which Elasticsearch has refused all: it does so where it cannot read one of the searches."""
+    if error.status == 400:
+        for leg, search in zip(legs, searches, strict=True):
+            try:
+                yield _msearch(query, [search], {"filter_path": "took"})
+            except RequestFailed as refusal:
+                return refused(refusal, leg.path)
+    return refused(error, path)
+
+
+def _tie(query: Query) -> Steps[str]:
     """Which order of documents this server can sort by: old ones know ``_shard_doc`` in a point in time only."""
-    body = {"size": 0, "sort": ["_shard_doc"], "track_total_hits": False}
+    body = {"size": 0, "sort": [TIE], "track_total_hits": False}
+    params = {**query.params, "filter_path": "took"}
     try:
-        yield Request("POST", url_path("/{}/_search", index), {"filter_path": "took"}, body)
+        yield Request("POST", url_path("/{}/_search", query.index), params, body)
     except RequestFailed as error:
         if error.status == 400:
-            return "_doc"
+            return OLD_TIE
         raise
-    return "_shard_doc"
+    return TIE
 
 
-def _preference(query: Query, root: Retriever) -> str:
-    """The same query goes to the same copies of the shards, whose scores and order may differ from the others'."""
+def _header(query: Query, root: Retriever) -> dict[str, str]:
+    """What every search has: all its shards or an error, and the same copies of them for the same query.
+
+    Scores and order of other copies may differ, and they may not have seen the same refresh.
+    """
     tree = orjson.dumps([query.index, to_json(root)], option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(tree, digest_size=8).hexdigest()
+    copies = hashlib.blake2b(tree, digest_size=8).hexdigest()
+    return {"preference": copies, **query.params, "allow_partial_search_results": "false"}
 
 
-def _degrade(query: Query, found: Found, failed: Mapping[str, EsSemanticError]) -> None:
-    for path, error in failed.items():
-        if not query.allow_degraded:
-            raise error
-        found.degraded.append(Degraded(path, error.what))
+def _leaf_extras(query: Query) -> Json:
+    extra: Json = {key: value for key, value in query.page.body.items() if key in LEAF_KEYS}
+    if query.deadline is not None:
+        extra["timeout"] = _timeout(query)
+    elif "timeout" in query.page.body:
+        extra["timeout"] = query.page.body["timeout"]
+    return extra
 
 
-def _aimed(leg: Leaf, index: str) -> Leaf:
-    return Leaf(leg.path, leg.node, leg.size, leg.filters, leg.carry, leg.rescore, index)
+def _timeout(query: Query) -> str:
+    return f"{max(1, round((query.deadline or 0.0) * 1000))}ms"
 
 
-def _failed(query: Query, leg: Leaf, response: Mapping[str, Any]) -> EsSemanticError:
-    if "error" not in response:
-        return RequestFailed(f"{leg.name}: not answered within {query.deadline:g} seconds", status=408)
-    status = int(response.get("status", 500))
-    error = failure(status, response, _about(query))
-    return InvalidRetriever(leg.path, *reason_of(response), hint=error.hint) if status == 400 else error
+def _degrade(query: Query, root: Retriever, found: Found, failed: Mapping[str, EsSemanticError]) -> None:
+    for path, node in walk(root):
+        if path in failed:
+            if not query.allow_degraded:
+                raise failed[path]
+            found.degraded.append(Degraded(node.name or path, failed[path].what))
+
+
+def _late(query: Query, name: str) -> RequestFailed:
+    allowed = query.page.body.get("timeout") if query.deadline is None else f"{query.deadline:g} seconds"
+    return RequestFailed(f"{name}: not answered within {allowed}", status=408)
 
 
 def _about(query: Query) -> str:
     return f"searching {query.index!r}"
 
 
-_CALLERS_FAULT = (400, 401, 403, 404)
-"""A degraded answer would hide them."""
+_STABLE = {"pre_filter_shard_size": "2147483647"}
+"""Keeps shards in one order, which ``_shard_doc`` counts by: else a leaf that is sorted by a field would change it."""
 
 _KEPT = ",".join(
     [
@@ -247,7 +316,7 @@ _KEPT = ",".join(
         "responses.timed_out",
         *(
             f"responses.hits.hits.{key}"
-            for key in ("_index", "_id", "_routing", "_score", "sort", "fields", "_explanation")
+            for key in ("_index", "_id", "_routing", "_score", "sort", "fields", "matched_queries", "_explanation")
         ),
     ]
 )

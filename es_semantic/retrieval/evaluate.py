@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from es_semantic.cluster.steps import Compute, Request, Steps, url_path
-from es_semantic.errors import ClusterError, RerankerError, RerankerUnavailable
+from es_semantic.errors import ClusterError, InvalidRetriever, RerankerError
 from es_semantic.retrieval.diversity import diversified
 from es_semantic.retrieval.documents import ranked_query
-from es_semantic.retrieval.found import Degraded, Found, Key, Ranking, key_of
+from es_semantic.retrieval.found import Degraded, Found, Key, Ranking, at_least, key_of
 from es_semantic.retrieval.fusion.auto import auto
 from es_semantic.retrieval.fusion.linear import linear
 from es_semantic.retrieval.fusion.ranked import Fused
 from es_semantic.retrieval.fusion.rrf import rrf
-from es_semantic.retrieval.leaves import PINS, Leaf
-from es_semantic.retrieval.pins import pinned
-from es_semantic.retrieval.reranked import Rerankers, relevance, reranked, texts_of
+from es_semantic.retrieval.leaves import PINS
+from es_semantic.retrieval.pins import by_name, pinned
+from es_semantic.retrieval.refusals import CALLERS_FAULT, refused
+from es_semantic.retrieval.reranked import Rerankers, as_it_was, relevance, reranked, texts_of, with_text
 from es_semantic.retrieval.tree.nodes import (
     Auto,
     Compound,
     Diversify,
+    Json,
     Knn,
     Linear,
     Pinned,
@@ -39,38 +43,40 @@ from es_semantic.retrieval.tree.nodes import (
 class Means:
     """What a tree may call on: where to search, rerankers by name, and how much may fail.
 
-    ``deadline`` is in seconds. With ``allow_degraded`` a part that fails is left out and named in the answer.
+    ``params`` are those of every search, ``body`` what every search holds besides. ``deadline`` is in seconds. With
+    ``allow_degraded`` a part that fails is left out and named in the answer.
     """
 
     index: str
-    params: dict[str, str]
+    params: Mapping[str, str]
+    body: Mapping[str, Any]
     rerankers: Rerankers
     deadline: float | None
     allow_degraded: bool
 
 
-def evaluate(node: Retriever, path: str, found: Found, means: Means, legs: Sequence[Leaf]) -> Steps[Ranking]:
+def evaluate(node: Retriever, path: str, found: Found, means: Means) -> Steps[Ranking]:
     """Return the ranking of a retriever, and leave that of everything below it in ``found.rankings``.
 
     A leaf that has failed is absent from ``found.rankings``; fusion goes on without it.
 
     Raises:
         RerankerError, ClusterError: a stage failed and the caller does not allow a degraded answer.
+        InvalidRetriever: Elasticsearch refuses a stage; the path tells which.
     """
     if isinstance(node, Standard | Knn):
         return found.rankings.get(path, [])
-    if isinstance(node, Rescorer) and isinstance(node.children[0].node, Standard | Knn):
-        # The leaf's own search has re-scored it.
-        ranking = found.rankings.get(f"{path}.retriever.{kind(node.children[0].node)}", [])
-    else:
-        below: list[Ranking | None] = []
-        for way, child in node.children:
-            at = f"{path}.{way}.{kind(child)}"
-            ranking = yield from evaluate(child, at, found, means, legs)
-            below.append(ranking[: node.window] if at in found.rankings else None)
-        ranking = yield from _combined(node, path, below, found, means)
-    if node.min_score is not None:
-        ranking = [(key, score) for key, score in ranking if score >= node.min_score]
+    below: list[Ranking | None] = []
+    for way, child in node.children:
+        at = f"{path}.{way}.{kind(child)}"
+        ranking = yield from evaluate(child, at, found, means)
+        below.append(ranking if at in found.rankings else None)
+    if all(leg is None for leg in below) and not isinstance(node, Pinned):
+        # All that it would have ranked has failed, and so has it.
+        return []
+    ranking = yield from _combined(node, path, below, found, means)
+    if node.min_score is not None and not isinstance(node, TextSimilarityReranker):
+        ranking = at_least(ranking, node.min_score)
     found.rankings[path] = ranking
     return ranking
 
@@ -78,31 +84,42 @@ def evaluate(node: Retriever, path: str, found: Found, means: Means, legs: Seque
 def _combined(
     node: Retriever, path: str, below: Sequence[Ranking | None], found: Found, means: Means
 ) -> Steps[Ranking]:
+    first = below[0] or []
     match node:
         case Rrf() | Linear() | Auto():
-            return _fused(node, below, found)[: node.window]
+            with np.errstate(over="ignore"):
+                return _fused(node, [None if leg is None else leg[: node.window] for leg in below], found)[
+                    : node.window
+                ]
         case Pinned():
-            return pinned(node.pins, found.rankings.get(f"{path}.{PINS}", []), below[0] or [])[: node.window]
+            there = found.rankings.get(f"{path}.{PINS}", [])
+            is_pinned = by_name(lambda key: found.names.get((f"{path}.{PINS}", key), ()))
+            return pinned(node.pins, there, first, is_pinned, found.tie)[: node.window]
         case Diversify():
-            return diversified(node, below[0] or [], found.carried)
+            return found.by_score(_diversified(node, path, first[: node.window], found))
+        case Rescorer() if isinstance(node.children[0].node, Standard | Knn):
+            # The leaf's own search has re-scored it.
+            return found.by_score(first)
         case Rescorer():
-            return (yield from _or_as_it_was(_rescored(node, below[0] or [], found, means), path, below, found, means))
+            stage = _rescored(node, path, first, found, means)
+            return (yield from _or(first[: node.window], stage, means.allow_degraded, path, found))
         case TextSimilarityReranker():
-            return (yield from _or_as_it_was(_reranked(node, below[0] or [], found, means), path, below, found, means))
+            window = first[: node.window]
+            stage = _reranked(node, window, found, means)
+            may_fail = means.allow_degraded or node.allow_rerank_failures
+            return (yield from _or(as_it_was(window), stage, may_fail, path, found))
     raise AssertionError(node)
 
 
-def _or_as_it_was(
-    stage: Steps[Ranking], path: str, below: Sequence[Ranking | None], found: Found, means: Means
-) -> Steps[Ranking]:
-    """Run a stage; where it fails and that is allowed, keep the order that came in and say so."""
+def _or(otherwise: Ranking, stage: Steps[Ranking], may_fail: bool, path: str, found: Found) -> Steps[Ranking]:
+    """Run a stage; where it fails and that is allowed, keep what came in and say so."""
     try:
         return (yield from stage)
-    except (ClusterError, RerankerError, RerankerUnavailable) as error:
-        if not means.allow_degraded:
+    except (ClusterError, RerankerError) as error:
+        if not may_fail or (isinstance(error, ClusterError) and error.status in CALLERS_FAULT):
             raise
         found.degraded.append(Degraded(path, error.what))
-        return below[0] or []
+        return otherwise
 
 
 def _fused(node: Compound, below: Sequence[Ranking | None], found: Found) -> Ranking:
@@ -119,29 +136,55 @@ def _fused(node: Compound, below: Sequence[Ranking | None], found: Found) -> Ran
             normalizers = [entry.normalizer or node.normalizer or "none" for entry in entries]
             fused = linear(legs, weights=[entry.weight for entry in entries], normalizers=normalizers, tie=found.tie)
         case _:
-            fused = auto(legs)
-    return [(document.key, document.score) for document in fused]
+            windows = [_asked(node.children[number].node, node.window) for number in alive]
+            fused = auto(legs, windows=windows, tie=found.tie)
+    return found.by_score([(document.key, document.score) for document in fused])
 
 
-def _rescored(node: Rescorer, ranking: Ranking, found: Found, means: Means) -> Steps[Ranking]:
-    """Let Elasticsearch re-score what a compound retriever has ranked, one request."""
+def _asked(node: Retriever, window: int) -> int:
+    """Return how many documents a leg was asked for."""
+    match node:
+        case Knn():
+            return min(node.k, window)
+        case Diversify():
+            return min(node.wanted, window)
+    return window
+
+
+def _diversified(node: Diversify, path: str, ranking: Ranking, found: Found) -> Ranking:
+    try:
+        return diversified(node, ranking, found.carried)
+    except ValueError as error:
+        raise InvalidRetriever(f"{path}.query_vector", "illegal_argument_exception", str(error)) from None
+
+
+def _rescored(node: Rescorer, path: str, ranking: Ranking, found: Found, means: Means) -> Steps[Ranking]:
+    """Let Elasticsearch re-score what a compound retriever has ranked, one request.
+
+    As in Elasticsearch each shard re-scores its best ``window_size`` documents of all that the retriever below has.
+    """
     if not ranking:
         return []
-    body = {
+    body: Json = {
+        **means.body,
         "query": ranked_query(ranking),
         "rescore": list(node.rescore),
-        "size": min(node.window, len(ranking)),
+        "size": node.window,
         "_source": False,
         "track_total_hits": False,
     }
     params = {**means.params, "filter_path": "hits.hits._index,hits.hits._id,hits.hits._routing,hits.hits._score"}
-    answer = yield Request("POST", url_path("/{}/_search", means.index), params, body)
+    try:
+        answer = yield Request("POST", url_path("/{}/_search", means.index), params, body)
+    except ClusterError as error:
+        raise refused(error, path) from error
     hits: list[dict[str, Any]] = answer.get("hits", {}).get("hits", [])
-    scored = [(key_of(hit), float(hit["_score"])) for hit in hits]
-    return sorted(scored, key=lambda one: (-one[1], found.tie(one[0])))
+    return found.by_score([(key_of(hit), float(hit["_score"])) for hit in hits])
 
 
 def _reranked(node: TextSimilarityReranker, ranking: Ranking, found: Found, means: Means) -> Steps[Ranking]:
+    """Let a reranker score what has a text; Elasticsearch too leaves out documents without the field."""
+    ranking = with_text(node, ranking, found.carried)
     texts = texts_of(node, [key for key, _ in ranking], found.carried)
     if not texts:
         return []
@@ -149,13 +192,13 @@ def _reranked(node: TextSimilarityReranker, ranking: Ranking, found: Found, mean
     if reranker is not None:
         call = partial(reranker.scores, node.inference_text, texts, deadline=means.deadline)
         scores: list[float] = yield Compute(call)
-    else:
-        scores = yield from _inferred(node, texts)
-    return reranked(ranking, scores)
+        return reranked(node, ranking, scores)
+    return found.by_score(reranked(node, ranking, (yield from _inferred(node, texts, means))))
 
 
-def _inferred(node: TextSimilarityReranker, texts: Sequence[str]) -> Steps[list[float]]:
+def _inferred(node: TextSimilarityReranker, texts: Sequence[str], means: Means) -> Steps[list[float]]:
     """Ask an inference endpoint of the cluster (Elastic docs, "Perform reranking inference on the service")."""
     body = {"query": node.inference_text, "input": list(texts)}
-    answer = yield Request("POST", url_path("/_inference/rerank/{}", node.inference_id), body=body)
+    params = {} if means.deadline is None else {"timeout": f"{max(1, round(means.deadline * 1000))}ms"}
+    answer = yield Request("POST", url_path("/_inference/rerank/{}", node.inference_id), params, body)
     return relevance(answer, len(texts), node.inference_id)

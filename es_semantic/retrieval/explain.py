@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from es_semantic.retrieval.found import Found, Key
+from es_semantic.retrieval.found import Found, Key, shown
 from es_semantic.retrieval.fusion.linear import normalized
 from es_semantic.retrieval.fusion.ranked import single
-from es_semantic.retrieval.page import shown
-from es_semantic.retrieval.tree.nodes import Json, Linear, Retriever, Rrf, kind
+from es_semantic.retrieval.tree.nodes import Compound, Json, Linear, Retriever, Rrf, kind
+
+
+def explanation(root: Retriever, key: Key, found: Found) -> Json:
+    """Return why a document of the answer has its score: 0 for one that is matched and not ranked."""
+    own = explained(root, kind(root), key, found)
+    return own if own is not None else _line(0, "matched, but not among the documents that are ranked", [])
 
 
 def explained(node: Retriever, path: str, key: Key, found: Found) -> Json | None:
     """Return why the retriever gave the document its score; None where it has not found it."""
-    ranking = found.rankings.get(path, [])
-    rank = next((rank for rank, (other, _) in enumerate(ranking, start=1) if other == key), None)
-    if rank is None:
+    place = found.place(path, key)
+    if place is None:
         return None
-    score = shown(ranking[rank - 1][1])
+    score = shown(place.score)
     if (path, key) in found.explanations:
         own: Json = found.explanations[path, key]
         return own
@@ -28,7 +32,7 @@ def explained(node: Retriever, path: str, key: Key, found: Found) -> Json | None
     ]
     match node:
         case Rrf():
-            return _rrf(node, score, [_rank(found, at, key) for at, _ in ways], names, below)
+            return _rrf(node, score, [_rank(node, found, at, key) for at, _ in ways], names, below)
         case Linear():
             return _linear(
                 node,
@@ -37,7 +41,7 @@ def explained(node: Retriever, path: str, key: Key, found: Found) -> Json | None
                 names,
                 below,
             )
-    said = f"{kind(node)} score: [{score}] at rank [{rank}]"
+    said = f"{kind(node)} score: [{score}] at rank [{place.rank}]"
     return _line(score, said, [each for each in below if each is not None])
 
 
@@ -82,17 +86,19 @@ def _linear(
     return _line(score, said, details)
 
 
-def _rank(found: Found, path: str, key: Key) -> int | None:
-    return next((rank for rank, (other, _) in enumerate(found.rankings.get(path, []), start=1) if other == key), None)
+def _rank(node: Compound, found: Found, path: str, key: Key) -> int | None:
+    """The rank by which a document counts: beyond the window it does not."""
+    place = found.place(path, key)
+    return place.rank if place is not None and place.rank <= node.window else None
 
 
 def _normal(node: Linear, number: int, found: Found, path: str, key: Key) -> float | None:
-    rank = _rank(found, path, key)
-    ranking = found.rankings.get(path, [])[: node.window]
-    if rank is None or rank > len(ranking):
+    rank = _rank(node, found, path, key)
+    if rank is None:
         return None
     normalizer = node.retrievers[number].normalizer or node.normalizer or "none"
-    return float(normalized([score for _, score in ranking], normalizer)[rank - 1])
+    scores = [score for _, score in found.rankings[path][: node.window]]
+    return float(normalized(scores, normalizer)[rank - 1])
 
 
 def _line(value: float, description: str, details: list[Json]) -> Json:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from es_semantic.retrieval.fusion.ranked import Place
 from es_semantic.retrieval.leaves import Leaf
 
@@ -14,6 +16,14 @@ Key = tuple[str, str, str]
 
 Ranking = list[tuple[Key, float]]
 """Documents and scores, best first."""
+
+LEAST = 1.4e-45
+"""The least score that a compound retriever gives: single precision's smallest number, as Elasticsearch prints it.
+
+A document that is ranked scores more than one that is only matched, whose score is 0 (measured on 9.4.3)."""
+
+MOST = float(np.finfo(np.float32).max)
+"""The highest: what overflows, such as twice the score of a pin, could not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +38,20 @@ class Degraded:
 class Found:
     """What is known of a query's documents.
 
-    ``rankings`` are by the retriever's path; ``ties`` orders documents of equal score; ``carried`` has field values,
-    ``explanations`` Elasticsearch's own by path and document.
+    ``rankings`` are by the retriever's path; ``ties`` orders documents of equal score; ``carried`` has field values;
+    ``explanations`` are Elasticsearch's own, and ``names`` those of the queries that have found a document, by path and
+    document. ``by_shard`` says that ties are Elasticsearch's own.
     """
 
     rankings: dict[str, Ranking] = field(default_factory=dict)
     ties: dict[Key, tuple[Any, ...]] = field(default_factory=dict)
     carried: dict[Key, dict[str, Any]] = field(default_factory=dict)
     explanations: dict[tuple[str, Key], Any] = field(default_factory=dict)
+    names: dict[tuple[str, Key], list[str]] = field(default_factory=dict)
     degraded: list[Degraded] = field(default_factory=list)
     timed_out: bool = False
+    by_shard: bool = True
+    _places: dict[str, dict[Key, Place]] = field(default_factory=dict)
 
     def tie(self, key: Key) -> tuple[Any, ...]:
         """Return what decides between documents of equal score: their place in the index."""
@@ -46,27 +60,54 @@ class Found:
     def add(self, leaf: Leaf, response: Mapping[str, Any]) -> None:
         """Take in the answer to a leaf's search."""
         ranking: Ranking = []
-        for hit in response.get("hits", {}).get("hits", []):
+        for rank, hit in enumerate(response.get("hits", {}).get("hits", [])):
             key = key_of(hit)
             ranking.append((key, hit["_score"] if hit["_score"] is not None else 0.0))
-            self.ties.setdefault(key, (hit["sort"][-1], key))
+            # Without a sort, as old servers want it for rescoring, the order is all that is known.
+            self.ties.setdefault(key, (hit["sort"][-1] if "sort" in hit else rank, key))
             self.carried.setdefault(key, {}).update(hit.get("fields", {}))
             if "_explanation" in hit:
                 self.explanations[leaf.path, key] = hit["_explanation"]
+            if "matched_queries" in hit:
+                self.names[leaf.path, key] = hit["matched_queries"]
         self.rankings[leaf.path] = ranking
         self.timed_out = self.timed_out or bool(response.get("timed_out"))
 
+    def by_score(self, ranking: Ranking) -> Ranking:
+        """Return the documents in the order that Elasticsearch gives what a compound retriever has ranked."""
+        within = [(key, min(max(score, LEAST), MOST)) for key, score in ranking]
+        return sorted(within, key=lambda one: (-one[1], self.tie(one[0])))
+
+    def place(self, path: str, key: Key) -> Place | None:
+        """Return the rank and score that the retriever at this path gives the document; None where it has none.
+
+        To be asked once the retriever's ranking is complete.
+        """
+        if path not in self._places:
+            ranking = enumerate(self.rankings.get(path, ()), start=1)
+            self._places[path] = {known: Place(rank, score) for rank, (known, score) in ranking}
+        return self._places[path].get(key)
+
     def places(self, key: Key, legs: Sequence[Leaf]) -> dict[str, Place]:
         """Return the document's rank and score in each leaf that has found it, by the leaf's name."""
-        found = {}
-        for leaf in legs:
-            for rank, (other, score) in enumerate(self.rankings.get(leaf.path, ()), start=1):
-                if other == key:
-                    found[leaf.name] = Place(rank, score)
-                    break
-        return found
+        found = {leaf.name: self.place(leaf.path, key) for leaf in legs}
+        return {name: place for name, place in found.items() if place is not None}
+
+
+def at_least(ranking: Ranking, lowest: float) -> Ranking:
+    """Return the documents that have this score or more, in single precision as Elasticsearch compares."""
+    return [(key, score) for key, score in ranking if np.float32(score) >= np.float32(lowest)]
 
 
 def key_of(hit: Mapping[str, Any]) -> Key:
     """Return which document a hit is."""
     return hit["_index"], hit["_id"], hit.get("_routing", "")
+
+
+def shown(score: float) -> float:
+    """Return a score of single precision by the shortest digits that tell it, as Elasticsearch prints it.
+
+    >>> shown(0.8333333730697632)
+    0.8333334
+    """
+    return LEAST if 0 < score <= LEAST else float(str(np.float32(score)))

@@ -45,10 +45,16 @@ class Leaf:
 PINS = "pins"
 """The last step of the path of a leaf that fetches the documents to pin."""
 
+PER_PIN = 10
+"""Documents fetched for each pin: one id may stand in several indices, or in several shards by its routing."""
 
-def leaves(root: Retriever, size: int) -> list[Leaf]:
-    """Return the leaves of a tree in their order; ``size`` is wanted of a root that is a leaf."""
-    return list(_leaves(root, kind(root), Leaf("", Standard(), size, ())))
+TIE, OLD_TIE = "_shard_doc", "_doc"
+"""What hits of equal score are sorted by: their place in the index, or in its shard where a server knows no other."""
+
+
+def leaves(root: Retriever) -> list[Leaf]:
+    """Return the leaves of a tree in their order."""
+    return list(_leaves(root, kind(root), Leaf("", Standard(), root.window, ())))
 
 
 def _leaves(node: Retriever, path: str, above: Leaf) -> Iterator[Leaf]:
@@ -66,14 +72,14 @@ def _leaves(node: Retriever, path: str, above: Leaf) -> Iterator[Leaf]:
         case Rescorer() if isinstance(node.children[0].node, Standard | Knn):
             here = replace(here, rescore=node.rescore)
         case Pinned():
-            yield replace(here, path=f"{path}.{PINS}", node=node, size=len(node.pins))
+            yield replace(here, path=f"{path}.{PINS}", node=node, size=max(node.window, PER_PIN * len(node.pins)))
     for way, child in node.children:
         # What is re-scored is only the retriever right below.
         below = here if isinstance(node, Rescorer) else replace(here, rescore=())
         yield from _leaves(child, f"{path}.{way}.{kind(child)}", below)
 
 
-def leaf_body(leaf: Leaf, *, tie: str, explain: bool = False, timeout: str | None = None) -> Json:
+def leaf_body(leaf: Leaf, *, tie: str, explain: bool = False) -> Json:
     """Return the search of a leaf: ids and scores, and what must be carried; no ``_source``.
 
     Hits of equal score come in the order of ``tie``: ``_shard_doc``, as Elasticsearch's own compound retrievers have
@@ -92,18 +98,14 @@ def leaf_body(leaf: Leaf, *, tie: str, explain: bool = False, timeout: str | Non
         body["fields"] = list(leaf.carry)
     if leaf.rescore:
         body["rescore"] = list(leaf.rescore)
+        if tie == OLD_TIE:
+            # Servers that old do not rescore what is sorted, be it by the score; the order is the same.
+            del body["sort"]
     if explain:
         body["explain"] = True
-    if timeout is not None:
-        body["timeout"] = timeout
     if isinstance(leaf.node, Standard):
         body |= _standard_options(leaf.node, tie)
     return body
-
-
-def matching(leaf: Leaf) -> Json | None:
-    """Return the query that matches what a ``standard`` leaf matches, beyond its top documents; None for others."""
-    return filtered(leaf.node.query, leaf.filters) if isinstance(leaf.node, Standard) else None
 
 
 def filtered(query: Mapping[str, Any] | None, filters: tuple[Json, ...]) -> Json:
@@ -114,15 +116,28 @@ def filtered(query: Mapping[str, Any] | None, filters: tuple[Json, ...]) -> Json
 
 
 def pinned_query(pins: tuple[PinnedDocument, ...], filters: tuple[Json, ...]) -> Json:
-    """Return the query for documents to pin that are there and match the filters."""
+    """Return the query for documents to pin that are there and match the filters; its parts are named by index.
+
+    Elasticsearch knows which index an alias or a data stream means.
+    """
     by_index: dict[str | None, list[str]] = {}
     for pin in pins:
         by_index.setdefault(pin.index, []).append(pin.id)
     wanted = [
-        {"bool": {"filter": [{"ids": {"values": ids}}, *([{"term": {"_index": index}}] if index else [])]}}
+        {
+            "bool": {
+                "filter": [{"ids": {"values": ids}}, *([{"term": {"_index": index}}] if index else [])],
+                "_name": pin_name(index),
+            }
+        }
         for index, ids in by_index.items()
     ]
     return {"bool": {"filter": [{"bool": {"should": wanted}}, *filters]}}
+
+
+def pin_name(index: str | None) -> str:
+    """Return the name of the query for the pins of this index, and of those without one."""
+    return "pins" if index is None else f"pins:{index}"
 
 
 def _query_of(leaf: Leaf) -> Json:
@@ -144,5 +159,6 @@ def _standard_options(node: Standard, tie: str) -> Json:
         given = node.sort if isinstance(node.sort, list) else [node.sort]
         options |= {"sort": [*given, tie], "track_scores": True}
     if node.collapse is not None:
-        options["collapse"] = node.collapse
+        # Nobody would see inner hits of a leaf.
+        options["collapse"] = {name: value for name, value in node.collapse.items() if name != "inner_hits"}
     return options

@@ -6,7 +6,20 @@ import orjson
 
 from es_semantic.cluster.steps import Remember, Request, Steps
 from es_semantic.errors import Forbidden, RequestFailed
-from es_semantic.retrieval.tree.nodes import Auto, Json, Knn, Retriever, Standard, changed, to_json, walk
+from es_semantic.retrieval.tree.nodes import (
+    Auto,
+    Diversify,
+    Json,
+    Knn,
+    Pinned,
+    Rescorer,
+    Retriever,
+    Standard,
+    TextSimilarityReranker,
+    changed,
+    to_json,
+    walk,
+)
 
 SECONDS = 3_600.0
 """How long a cluster is taken at its word: licences end and clusters are upgraded."""
@@ -23,6 +36,18 @@ def runs_natively(root: Retriever) -> Steps[bool]:
     return able
 
 
+def unheeded(root: Retriever) -> bool:
+    """Return whether the tree says something that Elasticsearch takes and does not heed (measured on 9.4.3).
+
+    These are the ``filter`` of ``diversify``, and ``min_score`` of ``knn``, ``rescorer`` and ``diversify``.
+    """
+    return any(
+        (isinstance(node, Diversify) and node.filter)
+        or (isinstance(node, Knn | Rescorer | Diversify) and node.min_score is not None)
+        for _, node in walk(root)
+    )
+
+
 def _try(retriever: Json) -> Steps[bool]:
     params = {"ignore_unavailable": "true", "allow_no_indices": "true"}
     try:
@@ -35,10 +60,24 @@ def _try(retriever: Json) -> Steps[bool]:
 
 
 def _bare(_: str, node: Retriever) -> Retriever:
-    """What a leaf asks for does not matter here, only that it is one."""
+    """What differs from query to query does not matter here, only which retrievers there are."""
     match node:
         case Standard():
             return Standard()
         case Knn():
             return Knn(field="vector", query_vector=(1.0,), k=1, num_candidates=1)
-    return node.model_copy(update={"filter": ()})
+    update: dict[str, object] = {"filter": ()}
+    match node:
+        case Rescorer():
+            update["rescore"] = tuple(map(_bare_rescorer, node.rescore))
+        case TextSimilarityReranker():
+            update["inference_text"] = "text"
+        case Pinned():
+            update |= {"ids": ("1",), "docs": None}
+        case Diversify(query_vector=tuple()):
+            update["query_vector"] = (1.0,)
+    return node.model_copy(update=update)
+
+
+def _bare_rescorer(rescorer: Json) -> Json:
+    return rescorer | {"query": {"rescore_query": {"match_all": {}}}} if "query" in rescorer else rescorer

@@ -50,6 +50,7 @@ def with_vectors(
     """
     vectors: dict[str, tuple[Vector, tuple[Any, ...]]] = {}
     failed: Failed = {}
+    slow: dict[tuple[int, str], tuple[Embedder, EsSemanticError]] = {}
     for path, node in walk(root):
         if not isinstance(node, Knn | Diversify) or node.query_vector_builder is None:
             continue
@@ -57,11 +58,20 @@ def with_vectors(
         name, binding = semantic_field(node.field, bindings)
         try:
             embedder = yield Compute(partial(_embedder, models, binding, builder.model_id, path))
-            if embedder is None:
-                continue
-            vector = yield Compute(partial(within, deadline, partial(query_vector, embedder, builder.model_text)))
-        except (ModelUnavailable, TimeoutError) as error:
-            failed[path] = error if isinstance(error, EsSemanticError) else _too_slow(deadline)
+        except ModelUnavailable as error:
+            failed[path] = error
+            continue
+        if embedder is None:
+            continue
+        asked = (id(embedder), builder.model_text)
+        if asked not in slow:
+            try:
+                vector = yield Compute(partial(within, deadline, partial(query_vector, embedder, builder.model_text)))
+            except (ModelUnavailable, TimeoutError) as error:
+                slow[asked] = embedder, error if isinstance(error, EsSemanticError) else _too_slow(deadline)
+        if asked in slow:
+            # Nobody waits for the same answer twice.
+            failed[path] = slow[asked][1]
             continue
         stamp = ({"term": {f"{name}.model": binding.stamp}},) if binding is not None else ()
         vectors[path] = (vector, stamp if isinstance(node, Knn) else ())

@@ -16,23 +16,37 @@ Rerankers = Callable[[str], Reranker | None]
 """A configured reranker by its name; None for a name that is not, which is an inference endpoint of the cluster."""
 
 
+def with_text(node: TextSimilarityReranker, ranking: Ranking, carried: Mapping[Key, Mapping[str, Any]]) -> Ranking:
+    """Return the documents that have one of the fields."""
+    return [(key, score) for key, score in ranking if any(carried[key].get(name) for name in _fields(node))]
+
+
 def texts_of(node: TextSimilarityReranker, keys: Sequence[Key], carried: Mapping[Key, Mapping[str, Any]]) -> list[str]:
     """Return the text that stands for each document: the values of the field or fields, joined by newlines."""
-    fields = (node.field,) if isinstance(node.field, str) else node.field
-    return ["\n".join(str(value) for name in fields for value in carried[key].get(name, ())) for key in keys]
+    return ["\n".join(str(value) for name in _fields(node) for value in carried[key].get(name, ())) for key in keys]
 
 
-def reranked(ranking: Ranking, scores: Sequence[float]) -> Ranking:
+def reranked(node: TextSimilarityReranker, ranking: Ranking, scores: Sequence[float]) -> Ranking:
     """Return the documents by the reranker's scores, best first; equal ones keep their order.
 
     Scores become what Elastic's retriever makes of them, never negative: ``max(score, 0) + min(exp(score), 1)``
-    (Elastic docs, "Text similarity re-ranker retriever").
+    (Elastic docs, "Text similarity re-ranker retriever"). ``min_score`` is about what the reranker said.
     """
+    lowest = -math.inf if node.min_score is None else node.min_score
     scored = [
         (key, single(max(score, 0.0) + min(math.exp(min(score, 0.0)), 1.0)))
         for (key, _), score in zip(ranking, scores, strict=True)
     ]
-    return [scored[place] for place in order(scores)]
+    return [scored[place] for place in order(scores) if scores[place] >= lowest]
+
+
+def as_it_was(ranking: Ranking) -> Ranking:
+    """Return the documents in their order, with the scores that Elasticsearch gives them where a reranker fails."""
+    return [(key, single(1 / rank)) for rank, (key, _) in enumerate(ranking, start=1)]
+
+
+def _fields(node: TextSimilarityReranker) -> tuple[str, ...]:
+    return (node.field,) if isinstance(node.field, str) else node.field
 
 
 def relevance(answer: Mapping[str, Any], count: int, endpoint: str) -> list[float]:
