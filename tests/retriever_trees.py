@@ -68,7 +68,12 @@ def leaves(draw: st.DrawFn, *, sorted_too: bool = False) -> Json:
     return {"standard": _base(draw, leaf)}
 
 
-SORTS: list[Any] = [["_score"], [{"n": "asc"}], [{"tag": {"order": "desc", "missing": "_first"}}, "_score"], "n"]
+SORTS: list[Any] = [
+    ["_score"],
+    [{"n": "asc"}],
+    [{"tag": {"order": "desc", "missing": "_first"}}, "_score"],
+    {"n": "desc"},
+]
 
 
 def _base(draw: st.DrawFn, retriever: Json, *, filtered: bool = True) -> Json:

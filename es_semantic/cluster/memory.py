@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 MAX_REMEMBERED = 1_000
@@ -25,16 +25,20 @@ class Remembered(Protocol):
 
 
 class Memory:
-    """Results by key, each with the time it was kept; the oldest leave first. Threads may share it."""
+    """Results by key, each with the time it was kept; the oldest leave first. Threads may share it.
 
-    def __init__(self) -> None:
+    ``clock`` tells seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._kept: dict[Hashable, tuple[float, Any]] = {}
         self._lock = threading.Lock()
 
     def recall(self, what: Remembered) -> Any:
         """Return what was kept under the key in the last ``seconds``, else ``UNKNOWN``."""
         kept = self._kept.get(what.key)
-        if kept is None or time.monotonic() - kept[0] > what.seconds:
+        if kept is None or self._clock() - kept[0] > what.seconds:
             return UNKNOWN
         return kept[1]
 
@@ -42,7 +46,7 @@ class Memory:
         """Keep the result and return it."""
         with self._lock:
             self._kept.pop(what.key, None)
-            self._kept[what.key] = (time.monotonic(), result)
+            self._kept[what.key] = (self._clock(), result)
             while len(self._kept) > MAX_REMEMBERED:
                 self._kept.pop(next(iter(self._kept)))
         return result

@@ -273,7 +273,9 @@ def _header(query: Query, root: Retriever) -> dict[str, str]:
     """
     tree = orjson.dumps([query.index, to_json(root)], option=orjson.OPT_SORT_KEYS)
     copies = hashlib.blake2b(tree, digest_size=8).hexdigest()
-    return {"preference": copies, **query.params, "allow_partial_search_results": "false"}
+    # Elasticsearch does not heed it below a compound retriever.
+    params = {name: value for name, value in query.params.items() if name != "search_type"}
+    return {"preference": copies, **params, "allow_partial_search_results": "false"}
 
 
 def _leaf_extras(query: Query) -> Json:
