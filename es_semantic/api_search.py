@@ -20,13 +20,14 @@ from es_semantic.retrieval.more_like import more_like_steps
 from es_semantic.retrieval.query import DEFAULT_SIZE, Filters
 from es_semantic.retrieval.request import read_request
 from es_semantic.retrieval.results import SearchResult
-from es_semantic.retrieval.search import read_wish, search_steps
+from es_semantic.retrieval.search import search_steps
+from es_semantic.retrieval.wish import read_wish, require_deadline, require_index
 from es_semantic.schema.ranking import Ranking
 
 
 @served
 def search(
-    index: str,
+    index: str | Sequence[str],
     text: str,
     *,
     mode: str = "hybrid",
@@ -48,8 +49,8 @@ def search(
 ) -> Steps[SearchResult]:
     """Search by ``mode``: ``hybrid`` (BM25 and kNN fused), ``knn``, ``bm25``, or ``exact`` (every vector compared).
 
-    ``index`` may be a list (``a,b``) or a pattern, ``name`` several semantic fields: each model's vectors are a leg of
-    their own. ``fields`` are what BM25 looks at, boosts allowed (``title^2``); by default the source fields.
+    ``index`` may be a list or a pattern, ``name`` several semantic fields: each model's vectors are a leg of their own.
+    ``fields`` are what BM25 looks at, boosts allowed (``title^2``); by default the source fields.
     ``filters`` are Elasticsearch query clauses that every hit must match; they apply inside every leg. ``size`` is 1 to
     10,000; pages by ``from_`` lie inside ``rank_window_size``, by default 100 or ``size``.
 
@@ -70,11 +71,11 @@ def search(
         FingerprintMismatch: the model is not the one that the index is bound to.
         ModelUnavailable, RerankerError, ClusterError: a part failed, and ``allow_degraded`` is off.
     """
-    choose = choosing(model, config)
+    choose, target = choosing(model, config), require_index(index)
     return search_steps(
-        index,
+        target,
         text,
-        lambda binding: choose(binding.fingerprint, index),
+        lambda binding: choose(binding.fingerprint, target),
         mode=mode,
         size=size,
         from_=from_,
@@ -95,7 +96,7 @@ def search(
 
 @served
 def more_like(
-    index: str,
+    index: str | Sequence[str],
     id: str,
     *,
     routing: str | None = None,
@@ -132,12 +133,12 @@ def more_like(
         source=source,
         deadline=deadline,
     )
-    return more_like_steps(index, id, routing, wish)
+    return more_like_steps(require_index(index), id, routing, wish)
 
 
 @served
 def context(
-    index: str,
+    index: str | Sequence[str],
     text: str,
     *,
     max_tokens: int,
@@ -184,11 +185,12 @@ def context(
         deadline=deadline,
         allow_degraded=allow_degraded,
     )
+    target = require_index(index)
     return context_steps(
-        index,
+        target,
         text,
         wish,
-        models_for(model, config, index),
+        models_for(model, config, target),
         rerankers_for(config),
         max_tokens=max_tokens,
         count=count_tokens,
@@ -198,7 +200,7 @@ def context(
 
 @served
 def retrieve(
-    index: str | list[str],
+    index: str | Sequence[str],
     *,
     retriever: Mapping[str, Any],
     execution: Execution = "auto",
@@ -228,8 +230,8 @@ def retrieve(
         InvalidQuery: another argument cannot be used.
         ModelUnavailable, RerankerError, ClusterError: a part failed, and ``allow_degraded`` is off.
     """
-    asked = read_request(index, {**request, "retriever": retriever}, allow_scripts=allow_scripts)
-    query = replace(asked, execution=execution, deadline=deadline, allow_degraded=allow_degraded)
+    asked = read_request(require_index(index), {**request, "retriever": retriever}, allow_scripts=allow_scripts)
+    query = replace(asked, execution=execution, deadline=require_deadline(deadline), allow_degraded=allow_degraded)
     answer = yield from answer_steps(query, models_for(model, config, query.index), rerankers_for(config))
     degraded = [{"leg": each.leg, "reason": each.reason} for each in answer.degraded]
     return {**answer.body, **({"es_semantic": {"degraded": degraded}} if degraded else {})}

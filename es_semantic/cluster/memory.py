@@ -34,6 +34,8 @@ class Memory:
         self._clock = clock
         self._kept: dict[Hashable, tuple[float, Any]] = {}
         self._lock = threading.Lock()
+        self.age = 0
+        """How often everything has been forgotten."""
 
     def recall(self, what: Remembered) -> Any:
         """Return what was kept under the key in the last ``seconds``, else ``UNKNOWN``."""
@@ -42,9 +44,11 @@ class Memory:
             return UNKNOWN
         return kept[1]
 
-    def keep(self, what: Remembered, result: Any) -> Any:
-        """Keep the result and return it."""
+    def keep(self, what: Remembered, result: Any, age: int) -> Any:
+        """Keep the result and return it; what was asked for at another ``age`` may be out of date and is not kept."""
         with self._lock:
+            if age != self.age:
+                return result
             self._kept.pop(what.key, None)
             self._kept[what.key] = (self._clock(), result)
             while len(self._kept) > MAX_REMEMBERED:
@@ -55,12 +59,13 @@ class Memory:
         """Forget everything."""
         with self._lock:
             self._kept.clear()
+            self.age += 1
 
 
 def memory_of(client: object) -> Memory:
-    """Return the memory of this client, which ends with it."""
+    """Return the memory of this client and of all that share its connections, as those that ``options`` makes."""
     with _LOCK:
-        return _MEMORIES.setdefault(client, Memory())
+        return _MEMORIES.setdefault(getattr(client, "transport", client), Memory())
 
 
 _MEMORIES: weakref.WeakKeyDictionary[object, Memory] = weakref.WeakKeyDictionary()

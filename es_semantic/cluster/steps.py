@@ -234,8 +234,8 @@ def _perform(client: Elasticsearch, step: Step, threads: _Threads) -> Any:
             return cast("Future[Any]", step.handle).result()
         case Remember():
             memory = memory_of(client)
-            known = memory.recall(step)
-            return memory.keep(step, run(client, step.steps())) if known is UNKNOWN else known
+            known, age = memory.recall(step), memory.age
+            return memory.keep(step, run(client, step.steps()), age) if known is UNKNOWN else known
         case Forget():
             return memory_of(client).clear()
     sender = _sender(client, step)
@@ -260,8 +260,8 @@ async def _perform_async(client: AsyncElasticsearch, step: Step, tasks: set[asyn
             return await spawned
         case Remember():
             memory = memory_of(client)
-            known = memory.recall(step)
-            return memory.keep(step, await run_async(client, step.steps())) if known is UNKNOWN else known
+            known, age = memory.recall(step), memory.age
+            return memory.keep(step, await run_async(client, step.steps()), age) if known is UNKNOWN else known
         case Forget():
             return memory_of(client).clear()
     sender = _sender(client, step)

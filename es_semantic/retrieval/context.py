@@ -13,8 +13,9 @@ from es_semantic.retrieval.assembly import Citation, Count, Document, assemble, 
 from es_semantic.retrieval.query_vectors import Models
 from es_semantic.retrieval.reranked import Rerankers
 from es_semantic.retrieval.results import Hit, SearchResult
-from es_semantic.retrieval.search import LEXICAL, Wish, wished_steps
+from es_semantic.retrieval.search import LEXICAL, wished_steps
 from es_semantic.retrieval.semantic import groups
+from es_semantic.retrieval.wish import Wish
 from es_semantic.schema.binding import Bindings
 from es_semantic.schema.lookup import bindings_of
 from es_semantic.schema.text import is_blank, source_text

@@ -11,7 +11,9 @@ T = TypeVar("T")
 
 
 def within(seconds: float | None, function: Callable[[], T]) -> T:
-    """Call the function; with a deadline in a thread of its own, which is left to itself when time is up.
+    """Call the function; with a deadline in a thread of its own, left to itself when time is up.
+
+    The process waits for that thread when it ends: a model that is stopped in the middle may take it down.
 
     Raises:
         TimeoutError: the function has not returned in time.
@@ -26,5 +28,5 @@ def within(seconds: float | None, function: Callable[[], T]) -> T:
         except BaseException as error:
             outcome.set_exception(error)
 
-    threading.Thread(target=call, name="es-semantic-deadline", daemon=True).start()
+    threading.Thread(target=call, name="es-semantic-deadline").start()
     return outcome.result(timeout=seconds)

@@ -39,6 +39,7 @@ def exact_query(vector: Sequence[float], binding: Binding, name: str, filters: C
     nested = {
         "path": f"{name}.chunks",
         "score_mode": "max",
+        "ignore_unmapped": True,
         "query": _scored(vector, binding, f"{name}.chunks.vector", []),
     }
     return {"bool": {"must": [{"nested": nested}], "filter": stamped}}

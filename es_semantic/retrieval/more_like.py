@@ -20,9 +20,11 @@ from es_semantic.retrieval.found import Key, key_of
 from es_semantic.retrieval.page import Page
 from es_semantic.retrieval.query_vectors import Models
 from es_semantic.retrieval.results import SearchResult, read_hit
-from es_semantic.retrieval.search import Wish, no_models, no_rerankers, shown_source
+from es_semantic.retrieval.search import no_models, no_rerankers, shown_source
 from es_semantic.retrieval.semantic import Group, groups
+from es_semantic.retrieval.targets import targets_of
 from es_semantic.retrieval.tree.nodes import Json, Retriever, Standard, Vector, kind
+from es_semantic.retrieval.wish import Wish
 from es_semantic.schema.binding import Binding
 from es_semantic.schema.lookup import bindings_of
 
@@ -41,6 +43,8 @@ def more_like_steps(index: str, doc_id: str, routing: str | None, wish: Wish) ->
     started = time.perf_counter()
     if wish.mode not in MODES:
         raise InvalidQuery(f"mode {wish.mode!r} cannot find more like a document", hint=f"Use {' or '.join(MODES)}.")
+    if len(wish.names) > 1:
+        raise InvalidQuery("name must be one semantic field here", hint="Search more like it by one after the other.")
     (name,) = wish.names
     bindings = yield from bindings_of(index)
     members = groups(bindings, [name], index=index)
@@ -52,11 +56,13 @@ def more_like_steps(index: str, doc_id: str, routing: str | None, wish: Wish) ->
         raise InvalidQuery(f"index {hit['_index']!r} came up in this moment", hint="Search again.")
     vector = stored_vector(hit, group.binding, name)
     root = nearest(group, vector, key_of(hit), wish)
+    reach = yield from targets_of(index, bindings, members)
+    aim = reach[members.index(group)]
     query = Query(
         index,
         root,
         Page(wish.size, wish.start, {"track_total_hits": False, "_source": shown_source(wish, bindings)}),
-        targets={} if len(members) == 1 else {kind(root): ",".join(group.indices)},
+        targets={} if aim is None else {kind(root): aim},
         deadline=wish.deadline,
     )
     found = yield from answer_steps(query, Models(_no_model, no_models), no_rerankers)

@@ -51,6 +51,17 @@ def require_mode(mode: str) -> Mode:
     return mode  # type: ignore[return-value]
 
 
+def require_whole(what: str, number: int) -> int:
+    """Return the number.
+
+    Raises:
+        InvalidQuery: it is no whole number.
+    """
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InvalidQuery(f"{what} must be a whole number, not {number!r}")
+    return number
+
+
 def require_page(size: int, start: int, window: int | None) -> int:
     """Return how many documents each leg must find so that this page is right: ``window``, or 100, or ``size``.
 
@@ -80,7 +91,9 @@ def filter_clauses(filters: Filters) -> list[Mapping[str, Any]]:
     """
     if filters is None:
         return []
-    clauses = [filters] if isinstance(filters, Mapping) else list(filters)
+    clauses = (
+        [filters] if isinstance(filters, Mapping) else list(filters) if isinstance(filters, Sequence) else [filters]
+    )
     for clause in clauses:
         if not isinstance(clause, Mapping) or len(clause) != 1:
             raise InvalidQuery(

@@ -68,7 +68,7 @@ def with_vectors(
             try:
                 vector = yield Compute(partial(within, deadline, partial(query_vector, embedder, builder.model_text)))
             except (ModelUnavailable, TimeoutError) as error:
-                slow[asked] = embedder, error if isinstance(error, EsSemanticError) else _too_slow(deadline)
+                slow[asked] = embedder, error if isinstance(error, EsSemanticError) else too_slow(deadline)
         if asked in slow:
             # Nobody waits for the same answer twice.
             failed[path] = slow[asked][1]
@@ -138,7 +138,8 @@ def _embedder(models: Models, binding: Binding | None, model_id: str | None, pat
     return embedder
 
 
-def _too_slow(deadline: float | None) -> ModelUnavailable:
+def too_slow(deadline: float | None) -> ModelUnavailable:
+    """Return the error of a text that was not embedded in time."""
     return ModelUnavailable(f"the query's text was not embedded within {deadline:g} seconds")
 
 

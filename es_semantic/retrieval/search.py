@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,21 +18,13 @@ from es_semantic.retrieval.exact import exact_query
 from es_semantic.retrieval.found import Degraded
 from es_semantic.retrieval.page import Page
 from es_semantic.retrieval.passage_search import Wanted, passages_steps
-from es_semantic.retrieval.passages import require_passages
-from es_semantic.retrieval.query import (
-    DEFAULT_SIZE,
-    MIN_RANK_WINDOW,
-    Filters,
-    Mode,
-    filter_clauses,
-    require_mode,
-    require_page,
-    require_query,
-)
-from es_semantic.retrieval.query_vectors import Models, query_vector
+from es_semantic.retrieval.passages import MAX_ANALYZED
+from es_semantic.retrieval.query import DEFAULT_SIZE, Filters, require_query
+from es_semantic.retrieval.query_vectors import Models, query_vector, too_slow
 from es_semantic.retrieval.reranked import Rerankers
 from es_semantic.retrieval.results import SearchResult, read_hit
 from es_semantic.retrieval.semantic import Group, groups, leg_names
+from es_semantic.retrieval.targets import targets_of
 from es_semantic.retrieval.tree.nodes import (
     Auto,
     Json,
@@ -48,6 +39,7 @@ from es_semantic.retrieval.tree.nodes import (
     contained,
     kind,
 )
+from es_semantic.retrieval.wish import Wish, read_wish, require_index
 from es_semantic.retrieval.words import plain, searched_fields, source_fields, words_query
 from es_semantic.schema.binding import Binding, Bindings
 from es_semantic.schema.lookup import bindings_of
@@ -66,63 +58,8 @@ def no_rerankers(_: str) -> None:
     """No reranker is configured."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """How a text is to be searched, beyond the text itself; see :func:`es_semantic.search`."""
-
-    mode: Mode = "hybrid"
-    size: int = DEFAULT_SIZE
-    start: int = 0
-    window: int = MIN_RANK_WINDOW
-    filters: tuple[Json, ...] = ()
-    fields: tuple[str, ...] | None = None
-    names: tuple[str, ...] = (DEFAULT_FIELD_NAME,)
-    ranking: Ranking | None = None
-    rerank: str | None = None
-    highlight: bool = False
-    passages: int = 0
-    source: bool = True
-    deadline: float | None = None
-    allow_degraded: bool = False
-
-    @property
-    def vector_leg(self) -> str:
-        """What hits call the vector leg."""
-        return "exact" if self.mode == "exact" else "knn"
-
-
-def read_wish(
-    *,
-    mode: str,
-    size: int,
-    from_: int,
-    rank_window_size: int | None,
-    filters: Filters,
-    fields: Sequence[str] | None,
-    name: str | Sequence[str],
-    passages: int = 0,
-    **others: Any,
-) -> Wish:
-    """Return the checked wish.
-
-    Raises:
-        InvalidQuery: a mode, size, filter, field list, name or number of passages that cannot be used.
-    """
-    checked = require_mode(mode)
-    require_passages(passages)
-    window = require_page(size, from_, rank_window_size)
-    if fields is not None and not fields:
-        raise InvalidQuery("fields must name at least one field", hint="Leave it out to search the source fields.")
-    names = (name,) if isinstance(name, str) else tuple(dict.fromkeys(name))
-    if not names:
-        raise InvalidQuery("name must name at least one semantic field", hint="Leave it out to search 'semantic'.")
-    clauses = tuple(dict(clause) for clause in filter_clauses(filters))
-    chosen = None if fields is None else tuple(fields)
-    return Wish(checked, size, from_, window, clauses, chosen, names, passages=passages, **others)
-
-
 def search_steps(
-    index: str,
+    index: str | Sequence[str],
     text: str,
     embedder_for: EmbedderFor,
     *,
@@ -147,7 +84,7 @@ def search_steps(
         name=name,
         **options,
     )
-    return (yield from wished_steps(index, text, wish, Models(embedder_for, no_models), rerankers))
+    return (yield from wished_steps(require_index(index), text, wish, Models(embedder_for, no_models), rerankers))
 
 
 def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: Rerankers) -> Steps[SearchResult]:
@@ -156,16 +93,14 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
     started = time.perf_counter()
     bindings = yield from _bindings(index)
     members = groups(bindings, wish.names, index=index)
-    loading = time.perf_counter()
-    if wish.mode != LEXICAL:
-        yield from _load(members, models, index)
-    started += time.perf_counter() - loading
-    vectors, degraded = yield from _vectors(members, query, wish, models)
-    root, targets = tree(query, wish, members, vectors, alone=len(members) == 1 or wish.mode == LEXICAL)
+    reach = yield from targets_of(index, bindings, members)
+    vectors, degraded, loading = yield from _vectors(members, query, wish, models, index)
+    started += loading
+    root, targets = tree(query, wish, members, vectors, reach)
     body: Json = {"track_total_hits": False, "_source": shown_source(wish, bindings)}
     if wish.highlight:
         fields = plain(field for group in _searched(wish, members) for field in group)
-        body["highlight"] = {"fields": {field: {} for field in fields}}
+        body["highlight"] = {"fields": {field: {} for field in fields}, "max_analyzed_offset": MAX_ANALYZED}
     asked = Query(
         index,
         root,
@@ -183,7 +118,7 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
             raise InvalidQuery(f"searching {index!r}: {error.reason}", hint=hint) from error
         raise
     ranks = enumerate(answer.body["hits"]["hits"], start=wish.start + 1)
-    hits = tuple(read_hit(hit, rank, wish.mode) for rank, hit in ranks)
+    hits = tuple(read_hit(hit, rank, root.name or wish.mode) for rank, hit in ranks)
     degraded += answer.degraded
     if wish.passages:
         wanted = Wanted(index, query, wish.passages, wish.source, wish.deadline, wish.allow_degraded)
@@ -195,30 +130,28 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
 
 
 def tree(
-    text: str, wish: Wish, members: Sequence[Group], vectors: Mapping[int, Vector], *, alone: bool
+    text: str, wish: Wish, members: Sequence[Group], vectors: Mapping[int, Vector], reach: Sequence[str | None]
 ) -> tuple[Retriever, dict[str, str]]:
     """Return the retriever tree of a text, and the index that each leaf is for where it is not the query's own."""
-    legs: list[tuple[Retriever, tuple[str, ...] | None]] = []
+    legs: list[tuple[Retriever, str | None]] = []
     if wish.mode in ("hybrid", LEXICAL):
         legs.append((_words(text, wish, members), None))
     for number, (name, group) in enumerate(zip(leg_names(members, wish.vector_leg), members, strict=True)):
         if number in vectors:
-            legs.append((_meaning(name, group, vectors[number], wish), None if alone else group.indices))
+            legs.append((_meaning(name, group, vectors[number], wish), reach[number]))
     nodes = [node for node, _ in legs]
     root = nodes[0] if len(nodes) == 1 else fused(nodes, _ranking(wish, members), wish.window)
     paths = [kind(root)] if len(nodes) == 1 else [f"{kind(root)}.{way}.{kind(node)}" for way, node in root.children]
     if wish.rerank is not None:
         root = TextSimilarityReranker(
             retriever=contained(root),
-            field=plain(wish.fields or source_fields(_bindings_of(members))),
+            field=tuple(source_fields(_bindings_of(members))),
             inference_text=text,
             inference_id=wish.rerank,
             rank_window_size=wish.window,
         )
         paths = [f"{kind(root)}.retriever.{path}" for path in paths]
-    return root, {
-        path: ",".join(indices) for path, (_, indices) in zip(paths, legs, strict=True) if indices is not None
-    }
+    return root, {path: target for path, (_, target) in zip(paths, legs, strict=True) if target is not None}
 
 
 def fused(nodes: Sequence[Retriever], ranking: Ranking, window: int) -> Retriever:
@@ -278,11 +211,6 @@ def _bindings(index: str) -> Steps[dict[str, Bindings]]:
     return bindings
 
 
-def _load(members: Sequence[Group], models: Models, index: str) -> Steps[None]:
-    for group in members:
-        yield Compute(partial(_loaded, models, group, index))
-
-
 def _loaded(models: Models, group: Group, index: str) -> Embedder:
     embedder = models.bound(group.binding)
     require_same_model(group.binding.fingerprint, embedder.profile.fingerprint, index=index)
@@ -290,19 +218,27 @@ def _loaded(models: Models, group: Group, index: str) -> Embedder:
 
 
 def _vectors(
-    members: Sequence[Group], text: str, wish: Wish, models: Models
-) -> Steps[tuple[dict[int, Vector], list[Degraded]]]:
-    """Embed the text once for each model; where that fails and words can be searched, go on without."""
+    members: Sequence[Group], text: str, wish: Wish, models: Models, index: str
+) -> Steps[tuple[dict[int, Vector], list[Degraded], float]]:
+    """Embed the text once for each model; where that fails and another leg is left, go on without if that is allowed.
+
+    Returns the vectors by the number of their group, what failed, and the seconds that loading the models took.
+    """
     vectors: dict[int, Vector] = {}
-    degraded: list[Degraded] = []
-    if wish.mode == LEXICAL:
-        return vectors, degraded
-    for number, (name, group) in enumerate(zip(leg_names(members), members, strict=True)):
-        embed = partial(query_vector, models.bound(group.binding), text)
+    failed: list[tuple[str, ModelUnavailable]] = []
+    loading = 0.0
+    for number, (name, group) in enumerate(zip(leg_names(members, wish.vector_leg), members, strict=True)):
+        if wish.mode == LEXICAL:
+            break
         try:
-            vectors[number] = yield Compute(partial(within, wish.deadline, embed))
-        except (ModelUnavailable, TimeoutError) as error:
-            if not wish.allow_degraded or wish.mode != "hybrid":
-                raise
-            degraded.append(Degraded(name, str(error) or f"not embedded within {wish.deadline:g} seconds"))
-    return vectors, degraded
+            started = time.perf_counter()
+            embedder = yield Compute(partial(_loaded, models, group, index))
+            loading += time.perf_counter() - started
+            vectors[number] = yield Compute(partial(within, wish.deadline, partial(query_vector, embedder, text)))
+        except TimeoutError:
+            failed.append((name, too_slow(wish.deadline)))
+        except ModelUnavailable as error:
+            failed.append((name, error))
+    if failed and not (wish.allow_degraded and (vectors or wish.mode == "hybrid")):
+        raise failed[0][1]
+    return vectors, [Degraded(name, error.what) for name, error in failed], loading

@@ -26,28 +26,28 @@ def test_something_is_known_for_as_long_as_the_asker_trusts_it() -> None:
     clock = Clock()
     memory = Memory(clock)
     assert memory.recall(What("a", 2)) is UNKNOWN
-    assert memory.keep(What("a", 2), "first") == "first"
+    assert memory.keep(What("a", 2), "first", memory.age) == "first"
     clock.now += 2
     assert memory.recall(What("a", 2)) == "first"
     clock.now += 0.001
     assert memory.recall(What("a", 2)) is UNKNOWN
     assert memory.recall(What("a", 10)) == "first"
-    memory.keep(What("a", 2), "second")
+    memory.keep(What("a", 2), "second", memory.age)
     assert memory.recall(What("a", 2)) == "second"
 
 
 def test_nothing_can_be_remembered_too() -> None:
     memory = Memory()
-    memory.keep(What("a", 2), None)
+    memory.keep(What("a", 2), None, memory.age)
     assert memory.recall(What("a", 2)) is None
 
 
 def test_the_oldest_makes_way_and_what_was_kept_anew_is_young() -> None:
     memory = Memory()
     for number in range(MAX_REMEMBERED):
-        memory.keep(What(number, 60), number)
-    memory.keep(What(0, 60), "again")
-    memory.keep(What("new", 60), "new")
+        memory.keep(What(number, 60), number, memory.age)
+    memory.keep(What(0, 60), "again", memory.age)
+    memory.keep(What("new", 60), "new", memory.age)
     assert memory.recall(What(1, 60)) is UNKNOWN
     assert memory.recall(What(0, 60)) == "again"
     assert memory.recall(What(2, 60)) == 2
@@ -60,7 +60,7 @@ def test_each_client_has_a_memory_of_its_own_which_ends_with_it() -> None:
         pass
 
     one, other = Client(), Client()
-    memory_of(one).keep(What("a", 60), 1)
+    memory_of(one).keep(What("a", 60), 1, 0)
     assert memory_of(one).recall(What("a", 60)) == 1
     assert memory_of(other).recall(What("a", 60)) is UNKNOWN
     del one
@@ -73,7 +73,7 @@ def test_threads_share_it() -> None:
 
     def keep(first: int) -> None:
         for number in range(first, first + 2_000):
-            memory.keep(What(number, 60), number)
+            memory.keep(What(number, 60), number, memory.age)
             assert memory.recall(What(number, 60)) in (number, UNKNOWN)
 
     threads = [threading.Thread(target=keep, args=(first,)) for first in range(0, 8_000, 2_000)]
@@ -82,3 +82,11 @@ def test_threads_share_it() -> None:
     for thread in threads:
         thread.join()
     assert sum(memory.recall(What(number, 60)) is not UNKNOWN for number in range(8_000)) == MAX_REMEMBERED
+
+
+def test_what_was_asked_before_everything_was_forgotten_is_not_kept() -> None:
+    memory = Memory()
+    before = memory.age
+    memory.clear()
+    assert memory.keep(What("a", 60), "old", before) == "old"
+    assert memory.recall(What("a", 60)) is UNKNOWN
