@@ -17,7 +17,9 @@ Rerankers = Callable[[str], Reranker | None]
 
 
 def with_text(node: TextSimilarityReranker, ranking: Ranking, carried: Mapping[Key, Mapping[str, Any]]) -> Ranking:
-    """Return the documents that have one of the fields."""
+    """Return the documents that have the field, as Elasticsearch does; all of them where it is a list of fields."""
+    if not isinstance(node.field, str):
+        return ranking
     return [(key, score) for key, score in ranking if any(carried[key].get(name) for name in _fields(node))]
 
 
@@ -31,7 +33,16 @@ def reranked(node: TextSimilarityReranker, ranking: Ranking, scores: Sequence[fl
 
     Scores become what Elastic's retriever makes of them, never negative: ``max(score, 0) + min(exp(score), 1)``
     (Elastic docs, "Text similarity re-ranker retriever"). ``min_score`` is about what the reranker said.
+
+    Raises:
+        RerankerError: there is not exactly one finite score for each document.
     """
+    if len(scores) != len(ranking) or not all(map(math.isfinite, scores)):
+        finite = sum(map(math.isfinite, scores))
+        raise RerankerError(
+            f"reranker {node.inference_id!r} gave {finite} usable scores for {len(ranking)} texts",
+            hint="It must give one finite number for each text.",
+        )
     lowest = -math.inf if node.min_score is None else node.min_score
     scored = [
         (key, single(max(score, 0.0) + min(math.exp(min(score, 0.0)), 1.0)))

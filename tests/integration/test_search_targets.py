@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+
 import pytest
 from elasticsearch import Elasticsearch
 
@@ -154,4 +155,4 @@ def test_a_degraded_hybrid_says_which_leg_is_left(client: Elasticsearch, pair: t
 def test_arguments_of_the_wrong_kind_are_refused(client: Elasticsearch, wrong: dict[str, object]) -> None:
     arguments: dict[str, object] = {"index": "nowhere", "text": "red", **wrong}
     with pytest.raises(InvalidQuery):
-        es_semantic.search(client, **arguments)  # type: ignore[arg-type, call-overload]
+        es_semantic.search(client, **arguments)  # type: ignore[call-overload]
