@@ -24,7 +24,7 @@ def attach(
         str | None,
         typer.Option(
             "--chunk",
-            help="never: one vector a document; always: one a chunk of its text; auto: by a sample.  [default: auto]",
+            help="never: one vector a document; always: one a chunk of its text; auto: by a sample. Default: auto.",
         ),
     ] = None,
     language: Annotated[

@@ -49,14 +49,14 @@ def compare(
     ] = None,
     sample: Annotated[
         int | None,
-        typer.Option("--sample", help="Documents, judged ones first; 0: all.  [default: 10000 of an index]"),
+        typer.Option("--sample", help="Documents, judged ones first; 0: all. Default: 10000 of an index."),
     ] = None,
     name: Name = None,
     fields: Fields = None,
     analyzer: Analyzer = None,
     language: Language = None,
     chunk: Annotated[
-        str | None, typer.Option("--chunk", help="never, always or auto.  [default: as the index is attached]")
+        str | None, typer.Option("--chunk", help="never, always or auto. Default: as the index is attached.")
     ] = None,
     plot: Plot = None,
     as_json: Json = False,

@@ -22,7 +22,7 @@ from es_semantic.retrieval.query import Mode
 from es_semantic.retrieval.results import SearchResult
 
 SHOWN = 3
-TITLES: dict[Mode, str] = {"bm25": "BM25 (words)", "knn": "kNN (meaning)", "hybrid": "hybrid (both, by RRF)"}
+TITLES: dict[Mode, str] = {"bm25": "BM25 (words)", "knn": "kNN (meaning)", "hybrid": "hybrid (both)"}
 
 Answers = dict[Mode, SearchResult]
 

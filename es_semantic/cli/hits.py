@@ -24,13 +24,13 @@ EXCERPT = 120
 Size = Annotated[int, typer.Option("--size", help="Hits wanted.")]
 From = Annotated[int, typer.Option("--from", help="Hits to skip: the next page.")]
 Window = Annotated[
-    int | None, typer.Option("--window", help="Documents ranked by each leg.  [default: 100, or --size if larger]")
+    int | None, typer.Option("--window", help="Documents ranked by each leg. Default: 100, or --size if larger.")
 ]
 Filter = Annotated[
     list[str] | None, typer.Option("--filter", help="FIELD=VALUE or an Elasticsearch query clause; repeatable.")
 ]
 Names = Annotated[
-    list[str] | None, typer.Option("--name", help="Name of the semantic field; repeatable.  [default: semantic]")
+    list[str] | None, typer.Option("--name", help="Name of the semantic field; repeatable. Default: semantic.")
 ]
 Rerank = Annotated[str | None, typer.Option("--rerank", help="A configured reranker, to order the hits anew.")]
 Deadline = Annotated[

@@ -40,7 +40,7 @@ Qrels = Annotated[str, typer.Option("--qrels", help="Which file of the folder's 
 Fields = Annotated[str | None, typer.Option("--fields", help="Fields of the BM25 leg, separated by commas.")]
 Analyzer = Annotated[
     str | None,
-    typer.Option("--analyzer", help="One of Elasticsearch's, for a folder's documents.  [default: english]"),
+    typer.Option("--analyzer", help="One of Elasticsearch's, for a folder's documents. Default: english."),
 ]
 Language = Annotated[
     str | None, typer.Option("--language", help="Of a folder's documents, in the place of --analyzer: en, de, zh ...")

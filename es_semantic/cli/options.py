@@ -12,9 +12,9 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-Index = Annotated[str, typer.Argument(help="Index, alias or data stream.")]
+Index = Annotated[str, typer.Argument(help="Index, alias or data stream; to search in also a list (a,b) or pattern.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the semantic field.  [default: semantic]")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the semantic field. Default: semantic.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the requests and send none that changes anything.")]
 Template = Annotated[bool, typer.Option("--template", help="INDEX names an index template.")]
 ModelName = Annotated[

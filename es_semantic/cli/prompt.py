@@ -32,7 +32,7 @@ def context(
     size: Size = DEFAULT_SIZE,
     passages: Annotated[int, typer.Option("--passages", help="Passages of each document, at most.")] = DEFAULT_PASSAGES,
     title: Annotated[
-        str | None, typer.Option("--title", help="The field that stands above each passage.  [default: the id]")
+        str | None, typer.Option("--title", help="The field that stands above each passage. Default: the id.")
     ] = None,
     mode: Annotated[str, typer.Option("--mode", help="hybrid, knn, bm25 or exact.")] = "hybrid",
     filters: Filter = None,

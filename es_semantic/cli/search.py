@@ -44,7 +44,7 @@ def search(
     allow_degraded: AllowDegraded = False,
     as_json: Json = False,
 ) -> None:
-    """Search by meaning and by words: BM25 and kNN fused by reciprocal rank."""
+    """Search by meaning and by words: BM25 and kNN, fused."""
     if mode != "bm25":
         say("Loading the model takes some seconds in every new process ...")
     searched = field_names(ctx.obj, index, name)

@@ -8,26 +8,13 @@ from es_semantic.retrieval.tree.nodes import Json
 from es_semantic.schema.analysis import bm25_fields, common_analysis
 from es_semantic.schema.binding import Binding
 
-TIE_BREAKER = 0.3
-"""How much the other fields count beside the one that fits a word best (docs/decisions/bm25-leg.md)."""
-
 
 def words_query(text: str, groups: Sequence[Sequence[str]]) -> Json:
     """Return the query for a text in groups of fields; the group that fits a document best scores it.
 
     Within a group words are looked for as if its fields were one (Elastic docs, "Multi-match query", ``cross_fields``).
     """
-    queries = [
-        {
-            "multi_match": {
-                "query": text,
-                "fields": list(fields),
-                "type": "cross_fields",
-                "tie_breaker": TIE_BREAKER,
-            }
-        }
-        for fields in groups
-    ]
+    queries = [{"multi_match": {"query": text, "fields": list(fields), "type": "cross_fields"}} for fields in groups]
     return queries[0] if len(queries) == 1 else {"dis_max": {"queries": queries}}
 
 

@@ -41,7 +41,6 @@ def test_one_group_is_one_query_and_of_two_the_better_counts() -> None:
             "query": "red apple",
             "fields": ["title", "body"],
             "type": "cross_fields",
-            "tie_breaker": 0.3,
         }
     }
     two = words_query("red", [["title.en"], ["title^0.5"]])
