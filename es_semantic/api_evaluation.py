@@ -71,6 +71,8 @@ def evaluate(
         Forbidden: a scratch index cannot be created with these credentials.
     """
     require_libraries()
+    if index is not None:
+        _require_one(dataset, judgements)
     judged = yield Compute(lambda: _judgements(dataset, judgements, qrels))
     if index is not None:
         of = _bound(index, model, config)
@@ -119,6 +121,8 @@ def compare_models(
         raise UsageError("compare on which documents?", hint="Name an index, or a BEIR folder with --dataset.")
     if sample is not None and sample < 0:
         raise UsageError(f"sample must be 0 (all) or more, not {sample}")
+    if index is not None:
+        _require_one(dataset, judgements)
     asked = yield Compute(lambda: _asked(dataset, judgements, qrels, queries))
     candidates = [_candidate(label, model, config) for label, model in models.items()]
     if index is not None:
@@ -167,6 +171,7 @@ def tune(
             documents is in the index.
         NotAttached: the index has no semantic field of that name.
     """
+    _require_one(dataset, judgements)
     judged = yield Compute(lambda: _judgements(dataset, judgements, qrels))
     of = _bound(index, model, config)
     tuned = tune_steps(index, judged, of, progress, name=name, fields=fields, folds=folds, store=store)
@@ -182,6 +187,12 @@ def reset_ranking(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[bool]:
         Forbidden: the privilege `manage` is missing.
     """
     return store_ranking(index, None, name=name)
+
+
+def _require_one(dataset: File | None, judgements: File | None) -> None:
+    """An index has its own documents: beside it, a folder would be nothing but a second set of judgements."""
+    if dataset is not None and judgements is not None:
+        raise UsageError("there are two sets of judgements for one index", hint="Give --dataset or --judgements.")
 
 
 def _judgements(dataset: File | None, judgements: File | None, qrels: str) -> Judgements:

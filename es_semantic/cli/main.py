@@ -39,6 +39,7 @@ from es_semantic.cli.output import print_error, print_failure, say
 from es_semantic.errors import EsSemanticError, UsageError
 
 INTERRUPTED = 130
+AGAIN = "Run the same command again: sync and analyze go on where they were, others begin anew."
 
 # Newer releases of typer carry their own copy of click, so that `click.ClickException` is not what they raise.
 _CLICK_EXCEPTION: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -105,9 +106,9 @@ def main() -> None:
             print_failure(type(error).__name__, str(error))
         raise
     if code == INTERRUPTED:
-        say("Stopped. Run the same command again to go on.")
+        say(f"Stopped. {AGAIN}")
         if as_json:
-            print_failure("Interrupted", "stopped by a signal", "Run the same command again to go on.")
+            print_failure("Interrupted", "stopped by a signal", AGAIN)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -333,3 +333,10 @@ def test_sigterm_removes_the_scratch_index(client: Elasticsearch, node_url: str,
             ran.kill()
             server.shutdown()
     assert remains(client, index) == NOTHING
+
+
+def test_two_sets_of_judgements_for_an_index_are_one_too_many(client: Elasticsearch, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two sets of judgements"):
+        es_semantic.evaluate(client, "no-such-index", dataset=tmp_path, judgements=tmp_path / "judged.csv")
+    with pytest.raises(UsageError, match="two sets of judgements"):
+        es_semantic.tune(client, "no-such-index", dataset=tmp_path, judgements=tmp_path / "judged.csv")
