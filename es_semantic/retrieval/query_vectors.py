@@ -115,7 +115,13 @@ def query_vector(embedder: Embedder, text: str) -> Vector:
         if key in _REMEMBERED:
             _REMEMBERED.move_to_end(key)
             return _REMEMBERED[key]
-    vector: Vector = tuple(embedder.embed_queries([text]).vectors[0].tolist())
+    try:
+        vector: Vector = tuple(embedder.embed_queries([text]).vectors[0].tolist())
+    except EsSemanticError:
+        raise
+    except Exception as error:
+        # An embedder of the caller's own may raise anything, with the text in it.
+        raise ModelUnavailable(f"the embedder failed with {type(error).__name__} for a query") from error
     with _LOCK:
         _REMEMBERED[key] = vector
         while len(_REMEMBERED) > MAX_REMEMBERED:

@@ -47,8 +47,11 @@ class SearchResult:
     degraded: tuple[Degraded, ...] = ()
 
 
-def read_hit(hit: Mapping[str, Any], rank: int, leg: str) -> Hit:
-    """Return a hit of ``_search``; where one leg was run natively, its rank there is its rank here."""
+def read_hit(hit: Mapping[str, Any], rank: int, leg: str, shown: Mapping[str, str] | None = None) -> Hit:
+    """Return a hit of ``_search``; where one leg was run natively, its rank there is its rank here.
+
+    ``shown`` are the fields that highlights go by where it is not their own.
+    """
     legs = hit.get("_legs") or {leg: {"rank": rank, "score": hit["_score"]}}
     return Hit(
         hit["_index"],
@@ -56,6 +59,6 @@ def read_hit(hit: Mapping[str, Any], rank: int, leg: str) -> Hit:
         hit["_score"],
         {name: Place(place["rank"], place["score"]) for name, place in legs.items()},
         hit.get("_source", {}),
-        hit.get("highlight", {}),
+        {(shown or {}).get(field, field): parts for field, parts in hit.get("highlight", {}).items()},
         routing=hit.get("_routing"),
     )

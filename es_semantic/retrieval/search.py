@@ -40,7 +40,7 @@ from es_semantic.retrieval.tree.nodes import (
     kind,
 )
 from es_semantic.retrieval.wish import Wish, read_wish, require_index
-from es_semantic.retrieval.words import plain, searched_fields, source_fields, words_query
+from es_semantic.retrieval.words import highlighted_fields, plain, searched_fields, source_fields, words_query
 from es_semantic.schema.binding import Binding, Bindings
 from es_semantic.schema.lookup import bindings_of
 from es_semantic.schema.ranking import Ranking
@@ -98,9 +98,9 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
     started += loading
     root, targets = tree(query, wish, members, vectors, reach)
     body: Json = {"track_total_hits": False, "_source": shown_source(wish, bindings)}
+    shown = {field: field for field in plain(wish.fields)} if wish.fields else highlighted_fields(_bindings_of(members))
     if wish.highlight:
-        fields = plain(field for group in _searched(wish, members) for field in group)
-        body["highlight"] = {"fields": {field: {} for field in fields}, "max_analyzed_offset": MAX_ANALYZED}
+        body["highlight"] = {"fields": {field: {} for field in shown}, "max_analyzed_offset": MAX_ANALYZED}
     asked = Query(
         index,
         root,
@@ -118,7 +118,7 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
             raise InvalidQuery(f"searching {index!r}: {error.reason}", hint=hint) from error
         raise
     ranks = enumerate(answer.body["hits"]["hits"], start=wish.start + 1)
-    hits = tuple(read_hit(hit, rank, root.name or wish.mode) for rank, hit in ranks)
+    hits = tuple(read_hit(hit, rank, root.name or wish.mode, shown) for rank, hit in ranks)
     degraded += answer.degraded
     if wish.passages:
         wanted = Wanted(index, query, wish.passages, wish.source, wish.deadline, wish.allow_degraded)

@@ -40,6 +40,18 @@ def source_fields(bindings: Iterable[Binding]) -> list[str]:
     return list(dict.fromkeys(field for binding in bindings for field in binding.source))
 
 
+def highlighted_fields(bindings: Iterable[Binding]) -> dict[str, str]:
+    """Return the fields to look for highlights in, and the source field that each one's fragments are shown under.
+
+    Where a language is attached its fields know which words match; they hold the same text.
+    """
+    shown: dict[str, str] = {}
+    for binding in bindings:
+        searched = binding.analysis.fields if binding.analysis is not None else binding.source
+        shown |= dict(zip(searched, binding.source, strict=True))
+    return shown
+
+
 def plain(fields: Iterable[str]) -> tuple[str, ...]:
     """Return the fields without their boosts, each once."""
     return tuple(dict.fromkeys(field.partition("^")[0] for field in fields))

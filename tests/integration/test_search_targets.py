@@ -156,3 +156,31 @@ def test_arguments_of_the_wrong_kind_are_refused(client: Elasticsearch, wrong: d
     arguments: dict[str, object] = {"index": "nowhere", "text": "red", **wrong}
     with pytest.raises(InvalidQuery):
         es_semantic.search(client, **arguments)  # type: ignore[call-overload]
+
+
+class Broken(TinyEmbedder):
+    """Raises what is not ours, with the text in it."""
+
+    def embed_queries(self, texts: Sequence[str]) -> Embeddings:
+        raise RuntimeError(f"cannot embed {texts[0]}")
+
+
+def test_an_embedder_s_own_exception_is_one_of_ours_and_quotes_no_text(
+    client: Elasticsearch, pair: tuple[str, str]
+) -> None:
+    alias, _ = pair
+    with pytest.raises(ModelUnavailable, match="RuntimeError") as caught:
+        es_semantic.search(client, alias, "a private question", model=Broken())
+    assert "private" not in str(caught.value)
+    found = es_semantic.search(client, alias, "red private apple", model=Broken(), allow_degraded=True)
+    assert [each.leg for each in found.degraded] == ["knn"]
+
+
+def test_highlights_come_once_and_survive_a_long_text(client: Elasticsearch, make_index: MakeIndex) -> None:
+    index = make_index({"title": {"type": "text"}})
+    es_semantic.attach(client, index, ["title"], model=TinyEmbedder(), chunk="never", language="en")
+    client.index(index=index, id="1", document={"title": "running shoes " + "and more " * 150_000})
+    client.index(index=index, id="2", document={"title": "she runs"}, refresh=True)
+    hits = es_semantic.search(client, index, "runs", mode="bm25", highlight=True, source=False).hits
+    assert {hit.id: set(hit.highlights) for hit in hits} == {"1": {"title"}, "2": {"title"}}
+    assert next(hit for hit in hits if hit.id == "2").highlights["title"] == ["she <em>runs</em>"]

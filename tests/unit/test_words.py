@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from es_semantic.retrieval.words import plain, searched_fields, words_query
+from es_semantic.retrieval.words import highlighted_fields, plain, searched_fields, words_query
 from es_semantic.schema.analysis import Analysis
 from es_semantic.schema.binding import Binding
 from tests.embedder import TinyEmbedder
@@ -49,3 +49,11 @@ def test_one_group_is_one_query_and_of_two_the_better_counts() -> None:
 
 def test_boosts_are_taken_off() -> None:
     assert plain(["title^2", "body", "title"]) == ("title", "body")
+
+
+def test_highlights_are_looked_for_where_the_language_is_and_shown_under_the_source_field() -> None:
+    assert highlighted_fields([bound(["title", "body"])]) == {"title": "title", "body": "body"}
+    assert highlighted_fields([bound(["title"], ["title.en"]), bound(["body"])]) == {
+        "title.en": "title",
+        "body": "body",
+    }
