@@ -18,6 +18,7 @@ Json = dict[str, Any]
 Ranking = list[tuple[Key, float]]
 
 EVERYTHING = 1_000
+NEARLY = 1e-6
 
 
 @dataclass
@@ -131,11 +132,14 @@ def filters_of(retriever: Json) -> tuple[Json, ...]:
 
 
 def normalized(scores: list[np.float32], normalizer: str) -> list[np.float32]:
-    """Elastic docs, "Linear retriever": ``minmax`` is (score - min) / (max - min), ``l2_norm`` score / norm."""
+    """Elastic docs, "Linear retriever": ``minmax`` is (score - min) / (max - min), ``l2_norm`` score / norm.
+
+    What is nearly 0 divides nothing: then scores are 1, or stay.
+    """
     if normalizer == "none" or not scores:
         return scores
     if normalizer == "minmax":
         low, high = min(scores), max(scores)
-        return [(score - low) / (high - low) if high > low else np.float32(1) for score in scores]
+        return [(score - low) / (high - low) if high - low >= NEARLY else np.float32(1) for score in scores]
     norm = math.sqrt(math.fsum(float(score) ** 2 for score in scores))
-    return [np.float32(float(score) / norm) if norm else score for score in scores]
+    return [np.float32(float(score) / norm) if norm >= NEARLY else score for score in scores]

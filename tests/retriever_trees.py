@@ -71,8 +71,8 @@ def leaves(draw: st.DrawFn, *, sorted_too: bool = False) -> Json:
 SORTS: list[Any] = [
     ["_score"],
     [{"n": "asc"}],
-    [{"tag": {"order": "desc", "missing": "_first"}}, "_score"],
     {"n": "desc"},
+    [{"tag": {"order": "desc", "missing": "_first"}}, "_score"],
 ]
 
 

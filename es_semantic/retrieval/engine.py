@@ -15,7 +15,7 @@ from es_semantic.errors import ClusterError, EsSemanticError, InvalidQuery, Requ
 from es_semantic.retrieval.evaluate import Means, evaluate
 from es_semantic.retrieval.explain import explanation
 from es_semantic.retrieval.found import Degraded, Found, Ranking, at_least
-from es_semantic.retrieval.leaves import OLD_TIE, TIE, Leaf, leaf_body, leaves
+from es_semantic.retrieval.leaves import OLD_TIE, TIE, Leaf, leaf_body, leaves, lone_body
 from es_semantic.retrieval.matched import matched, only_ranked_count
 from es_semantic.retrieval.multi_field import expanded, has_multi_field
 from es_semantic.retrieval.native import runs_natively, unheeded
@@ -45,6 +45,9 @@ from es_semantic.retrieval.tree.nodes import (
 from es_semantic.schema.lookup import bindings_of
 
 Execution = Literal["auto", "native", "client"]
+
+Header = dict[str, str]
+"""Parameters of every search of a query."""
 
 Search = tuple[bytes, bytes]
 """Two lines of an ``_msearch``: where to search, and what."""
@@ -100,20 +103,11 @@ def answer_steps(query: Query, models: Models, rerankers: Rerankers) -> Steps[An
     ]
     if not legs:
         raise next(iter(failed.values()))
-    yield from _search_leaves(query, root, legs, found)
-    means = Means(
-        query.index,
-        {
-            name: str(value).lower() if isinstance(value, bool) else value
-            for name, value in _header(query, root).items()
-        },
-        _leaf_extras(query),
-        rerankers,
-        query.deadline,
-        query.allow_degraded,
-    )
+    header = _header(query, root)
+    yield from _search_leaves(query, root, legs, found, header)
+    means = Means(query.index, header, _leaf_extras(query), rerankers, query.deadline, query.allow_degraded)
     ranking = yield from evaluate(root, kind(root), found, means)
-    body = yield from _page(query, root, ranking, legs, found)
+    body = yield from _page(query, root, ranking, legs, found, header)
     body["took"] = round((time.perf_counter() - started) * 1000)
     return Answer(body, "client", tuple(found.degraded))
 
@@ -142,8 +136,9 @@ def _natively(query: Query, root: Retriever, rerankers: Rerankers, found: Found)
 
 
 def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
-    page, leaf = query.page, isinstance(root, Standard | Knn)
-    body: Json = {**page.body, "retriever": to_json(root)}
+    """Let Elasticsearch answer; a leaf at the root is an ordinary search."""
+    page, leaf = query.page, root if isinstance(root, Standard | Knn) else None
+    body: Json = {**page.body, **({"retriever": to_json(root)} if leaf is None else lone_body(leaf))}
     if page.size is not None:
         body["size"] = page.size
     if page.start:
@@ -152,15 +147,15 @@ def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
         body["explain"] = True
     if query.deadline is not None:
         body["timeout"] = _timeout(query)
-    if isinstance(root, Knn) and root.min_score is not None:
-        # Elasticsearch does not heed it in this retriever, but here.
-        body["min_score"] = max(root.min_score, body.get("min_score", root.min_score))
     index = query.targets.get(kind(root), query.index)
-    params = {**({} if leaf else {"allow_partial_search_results": "false"}), **query.params}
+    params = {**({"allow_partial_search_results": "false"} if leaf is None else {}), **query.params}
     try:
         answer: Json = yield Request("POST", url_path("/{}/_search", index), params, body)
     except ClusterError as error:
         raise refused(error, kind(root)) from error
+    if leaf is not None and leaf.name:
+        for hit in answer["hits"]["hits"]:
+            hit["matched_queries"] = [*hit.get("matched_queries", ()), leaf.name]
     if query.deadline is not None and answer.get("timed_out"):
         late = _late(query, root.name or kind(root))
         if not query.allow_degraded:
@@ -169,12 +164,11 @@ def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
     return Answer(answer, "native", tuple(found.degraded))
 
 
-def _search_leaves(query: Query, root: Retriever, legs: Sequence[Leaf], found: Found) -> Steps[None]:
+def _search_leaves(query: Query, root: Retriever, legs: Sequence[Leaf], found: Found, header: Header) -> Steps[None]:
     """One ``_msearch`` with every leaf; ids and scores travel, and what retrievers above must read."""
     tie: str = yield Remember(("tie",), 3_600.0, lambda: _tie(query))
     found.by_shard = tie == TIE
     extra = _leaf_extras(query)
-    header = _header(query, root)
     searches = [
         (
             orjson.dumps({**header, "index": leg.index or query.index}),
@@ -201,7 +195,9 @@ def _search_leaves(query: Query, root: Retriever, legs: Sequence[Leaf], found: F
         raise errors[0]
 
 
-def _page(query: Query, root: Retriever, ranking: Ranking, legs: Sequence[Leaf], found: Found) -> Steps[Json]:
+def _page(
+    query: Query, root: Retriever, ranking: Ranking, legs: Sequence[Leaf], found: Found, header: Header
+) -> Steps[Json]:
     page, length = query.page, query.page.length(len(ranking))
     if "min_score" in page.body:
         ranking = at_least(ranking, page.body["min_score"])
@@ -209,9 +205,9 @@ def _page(query: Query, root: Retriever, ranking: Ranking, legs: Sequence[Leaf],
     sent = in_order(ranking, found.tie if found.by_shard else None) if page.ordered_there else ranking
     alone = only_ranked_count(root, page.body)
     searches = page_searches(page, sent, everything, length=length, only_ranked=alone)
-    header = orjson.dumps({**_header(query, root), "index": query.index})
+    where = orjson.dumps({**header, "index": query.index})
     try:
-        answer = yield _msearch(query, [(header, orjson.dumps(body)) for body in searches], {})
+        answer = yield _msearch(query, [(where, orjson.dumps(body)) for body in searches], {})
     except ClusterError as error:
         raise refused(error, "") from error
     for response in answer["responses"]:
@@ -266,7 +262,7 @@ def _tie(query: Query) -> Steps[str]:
     return TIE
 
 
-def _header(query: Query, root: Retriever) -> dict[str, str]:
+def _header(query: Query, root: Retriever) -> Header:
     """What every search has: all its shards or an error, and the same copies of them for the same query.
 
     Scores and order of other copies may differ, and they may not have seen the same refresh.

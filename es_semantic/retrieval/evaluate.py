@@ -13,7 +13,7 @@ from es_semantic.cluster.steps import Compute, Request, Steps, url_path
 from es_semantic.errors import ClusterError, InvalidRetriever, RerankerError
 from es_semantic.retrieval.diversity import diversified
 from es_semantic.retrieval.documents import ranked_query
-from es_semantic.retrieval.found import Degraded, Found, Key, Ranking, at_least, key_of
+from es_semantic.retrieval.found import Degraded, Found, Key, Ranking, at_least, key_of, within_bounds
 from es_semantic.retrieval.fusion.auto import auto
 from es_semantic.retrieval.fusion.linear import linear
 from es_semantic.retrieval.fusion.ranked import Fused
@@ -74,7 +74,7 @@ def evaluate(node: Retriever, path: str, found: Found, means: Means) -> Steps[Ra
     if all(leg is None for leg in below) and not isinstance(node, Pinned):
         # All that it would have ranked has failed, and so has it.
         return []
-    ranking = yield from _combined(node, path, below, found, means)
+    ranking = within_bounds((yield from _combined(node, path, below, found, means)))
     if node.min_score is not None and not isinstance(node, TextSimilarityReranker):
         ranking = at_least(ranking, node.min_score)
     found.rankings[path] = ranking
@@ -87,10 +87,8 @@ def _combined(
     first = below[0] or []
     match node:
         case Rrf() | Linear() | Auto():
-            with np.errstate(over="ignore"):
-                return _fused(node, [None if leg is None else leg[: node.window] for leg in below], found)[
-                    : node.window
-                ]
+            within = [None if leg is None else leg[: node.window] for leg in below]
+            return _fused(node, within, found)[: node.window]
         case Pinned():
             there = found.rankings.get(f"{path}.{PINS}", [])
             is_pinned = by_name(lambda key: found.names.get((f"{path}.{PINS}", key), ()))
@@ -102,21 +100,27 @@ def _combined(
             return found.by_score(first)
         case Rescorer():
             stage = _rescored(node, path, first, found, means)
-            return (yield from _or(first[: node.window], stage, means.allow_degraded, path, found))
+            return (yield from _or(first[: node.window], stage, path, found, degrade=means.allow_degraded))
         case TextSimilarityReranker():
             window = first[: node.window]
             stage = _reranked(node, window, found, means)
-            may_fail = means.allow_degraded or node.allow_rerank_failures
-            return (yield from _or(as_it_was(window), stage, may_fail, path, found))
+            allowed = {"degrade": means.allow_degraded, "forgive": node.allow_rerank_failures}
+            return (yield from _or(as_it_was(window), stage, path, found, **allowed))
     raise AssertionError(node)
 
 
-def _or(otherwise: Ranking, stage: Steps[Ranking], may_fail: bool, path: str, found: Found) -> Steps[Ranking]:
-    """Run a stage; where it fails and that is allowed, keep what came in and say so."""
+def _or(
+    otherwise: Ranking, stage: Steps[Ranking], path: str, found: Found, *, degrade: bool, forgive: bool = False
+) -> Steps[Ranking]:
+    """Run a stage; where it fails and that is allowed, keep what came in and say so.
+
+    ``degrade`` allows failures that can pass, ``forgive`` all: as in Elasticsearch also that there is no such endpoint.
+    """
     try:
         return (yield from stage)
     except (ClusterError, RerankerError) as error:
-        if not may_fail or (isinstance(error, ClusterError) and error.status in CALLERS_FAULT):
+        wrong = isinstance(error, ClusterError) and error.status in CALLERS_FAULT
+        if not forgive and (wrong or not degrade):
             raise
         found.degraded.append(Degraded(path, error.what))
         return otherwise
@@ -133,12 +137,15 @@ def _fused(node: Compound, below: Sequence[Ranking | None], found: Found) -> Ran
             fused = rrf(legs, rank_constant=node.rank_constant, weights=weights, tie=found.tie)
         case Linear():
             entries = [node.retrievers[number] for number in alive]
+            weights = [entry.weight for entry in entries]
             normalizers = [entry.normalizer or node.normalizer or "none" for entry in entries]
-            fused = linear(legs, weights=[entry.weight for entry in entries], normalizers=normalizers, tie=found.tie)
+            # Twice the score of a pin overflows; scores are brought back within bounds later.
+            with np.errstate(over="ignore"):
+                fused = linear(legs, weights=weights, normalizers=normalizers, tie=found.tie)
         case _:
             windows = [_asked(node.children[number].node, node.window) for number in alive]
             fused = auto(legs, windows=windows, tie=found.tie)
-    return found.by_score([(document.key, document.score) for document in fused])
+    return [(document.key, document.score) for document in fused]
 
 
 def _asked(node: Retriever, window: int) -> int:

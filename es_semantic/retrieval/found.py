@@ -75,8 +75,7 @@ class Found:
 
     def by_score(self, ranking: Ranking) -> Ranking:
         """Return the documents in the order that Elasticsearch gives what a compound retriever has ranked."""
-        within = [(key, min(max(score, LEAST), MOST)) for key, score in ranking]
-        return sorted(within, key=lambda one: (-one[1], self.tie(one[0])))
+        return sorted(within_bounds(ranking), key=lambda one: (-one[1], self.tie(one[0])))
 
     def place(self, path: str, key: Key) -> Place | None:
         """Return the rank and score that the retriever at this path gives the document; None where it has none.
@@ -94,6 +93,11 @@ class Found:
         return {name: place for name, place in found.items() if place is not None}
 
 
+def within_bounds(ranking: Ranking) -> Ranking:
+    """Return the documents with scores that a compound retriever can give."""
+    return [(key, min(max(score, LEAST), MOST)) for key, score in ranking]
+
+
 def at_least(ranking: Ranking, lowest: float) -> Ranking:
     """Return the documents that have this score or more, in single precision as Elasticsearch compares."""
     return [(key, score) for key, score in ranking if np.float32(score) >= np.float32(lowest)]
@@ -105,9 +109,9 @@ def key_of(hit: Mapping[str, Any]) -> Key:
 
 
 def shown(score: float) -> float:
-    """Return a score of single precision by the shortest digits that tell it, as Elasticsearch prints it.
+    """Return a score of single precision by the shortest digits, two at least, that tell it: as Java prints it.
 
-    >>> shown(0.8333333730697632)
-    0.8333334
+    >>> shown(0.8333333730697632), shown(4.203895392974451e-45)
+    (0.8333334, 4.2e-45)
     """
-    return LEAST if 0 < score <= LEAST else float(str(np.float32(score)))
+    return LEAST if 0 < score <= LEAST else float(np.format_float_scientific(np.float32(score), min_digits=1))

@@ -108,6 +108,18 @@ def leaf_body(leaf: Leaf, *, tie: str, explain: bool = False) -> Json:
     return body
 
 
+def lone_body(node: Standard | Knn) -> Json:
+    """Return the search that a leaf at the root is, as every version of Elasticsearch reads it: without a retriever.
+
+    8.14 knows no names of retrievers; and ``min_score`` of ``knn`` is heeded only so.
+    """
+    body = _query_of(Leaf("", node, 0, node.filter))
+    options = {"min_score": node.min_score}
+    if isinstance(node, Standard):
+        options |= {name: getattr(node, name) for name in ("sort", "collapse", "search_after", "terminate_after")}
+    return body | {name: value for name, value in options.items() if value is not None}
+
+
 def filtered(query: Mapping[str, Any] | None, filters: tuple[Json, ...]) -> Json:
     """Return the query with filters that do not change its scores."""
     if not filters:

@@ -16,7 +16,7 @@ import numpy as np
 
 from es_semantic.errors import InvalidQuery
 from es_semantic.retrieval.documents import documents_query, has_key, ranked_query
-from es_semantic.retrieval.found import LEAST, Key, Ranking, key_of, shown
+from es_semantic.retrieval.found import Key, Ranking, key_of, shown
 from es_semantic.retrieval.fusion.ranked import Place
 from es_semantic.retrieval.tree.nodes import Json
 
@@ -44,6 +44,10 @@ _SCORED = frozenset(["script", "top_hits", "top_metrics", "sampler", "diversifie
 """In aggregations: what may look at scores."""
 
 _NO_FIELDS = "_none_"
+
+LOWEST_SENT = float(np.float32(1e-30))
+"""What stands for scores that are nearly 0 where Elasticsearch must sort by them. Where it counts up to a limit only,
+it loses documents with single precision's smallest numbers to others that score 0 (measured on 9.4.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def page_searches(
     context = matched if "highlight" in body or has_key(matched, frozenset(("_name", "inner_hits"))) else []
     count = {key: value for key, value in page.body.items() if key in MATCH_KEYS}
     if page.ordered_there:
-        lowest = {"min_score": LEAST} if only_ranked else {}
+        lowest = {"min_score": LOWEST_SENT} if only_ranked else {}
         return [
             body | count | _ordered(page, ranking, matched, context) | lowest | {"from": page.start, "size": length}
         ]
@@ -151,12 +155,13 @@ def in_order(ranking: Ranking, tie: Callable[[Key], Any] | None) -> Ranking:
     has the same order for them by itself, its own being that of ``tie``.
     """
     ordered: Ranking = []
-    below, after = np.float32(0), None
+    sent, after = np.float32(0), None
     for key, score in reversed(ranking):
-        by_itself = tie is not None and after is not None and tie(key) < tie(after)
-        least = below if by_itself else np.nextafter(below, np.float32(np.inf))
-        below, after = max(np.float32(max(score, LEAST)), least), key
-        ordered.append((key, float(below)))
+        equal = after is not None and np.float32(after[1]) == np.float32(score)
+        by_itself = equal and tie is not None and after is not None and tie(key) < tie(after[0])
+        sent = max(np.float32(max(score, LOWEST_SENT)), sent if by_itself else np.nextafter(sent, np.float32(np.inf)))
+        ordered.append((key, float(sent)))
+        after = key, score
     return ordered[::-1]
 
 

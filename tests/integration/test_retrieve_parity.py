@@ -13,6 +13,7 @@ Every response is compared as a whole. What differs, and why:
   be.
 * Sorted inner hits have one sort value more there, of the point in time that it uses, and inner hits without sequence
   numbers say now and then that theirs is -2.
+* Where Elasticsearch counts up to a limit only, it loses ranked documents that score nearly 0 to others that score 0.
 * A ``min_score`` of the request is overwritten there by one of a leaf.
 
 What Elasticsearch accepts and does not heed is at the end of this file; ``auto`` then ranks here.
@@ -73,8 +74,15 @@ def test_a_single_leaf_is_elasticsearch_s_own_search(corpus: Corpus, data: st.Da
     target = data.draw(st.sampled_from(corpus.targets))
     if "min_score" in page and "min_score" in str(tree):
         page.pop("min_score")
-    answers = [ask(corpus, target, tree, page, execution) for execution in ("native", "client", "auto", None)]
-    assert answers[0] == answers[1] == answers[2] == answers[3]
+    theirs, *ours = [ask(corpus, target, tree, page, execution) for execution in (None, "native", "client", "auto")]
+    for answer in ours:
+        if isinstance(theirs, dict) and isinstance(answer, dict):
+            for own, hit in zip(theirs["hits"]["hits"], answer["hits"]["hits"], strict=True):
+                # With a filter beside it Elasticsearch loses a leaf's name.
+                assert set(own.get("matched_queries", ())) <= set(hit.pop("matched_queries", ()))
+    for each in theirs["hits"]["hits"] if isinstance(theirs, dict) else ():
+        each.pop("matched_queries", None)
+    assert ours == [theirs] * 3
 
 
 def ask(corpus: Corpus, target: str, tree: Json, page: Json, execution: Any) -> Any:
@@ -105,6 +113,8 @@ RENAMED = {"from_": "from", "source": "_source"}
 def reconcile(native: Json, ours: Json, tree: Json, page: Json) -> None:
     """Take away what differs for a reason that the head of this file gives, and make sure that it differs only so."""
     total = page.get("track_total_hits", True)
+    if total not in (True, False):
+        cut_off(native, ours)
     explained = bool(page.get("explain"))
     ranked_alone = explained and nested(tree)
     uncounted = (total is False or total == 3) and "aggs" not in page and not explained
@@ -127,8 +137,22 @@ def reconcile(native: Json, ours: Json, tree: Json, page: Json) -> None:
             answer["hits"].pop("total", None)
             answer.pop("aggregations", None)
     for answer in (native, ours):
+        best = answer.get("aggregations", {}).get("best", {})
+        if best.get("value") is not None and best["value"] < 1e-29:
+            # A script sees our scores near 0 as other ones.
+            best["value"] = 0
         for part in (answer.get("aggregations"), [hit.get("inner_hits") for hit in answer["hits"]["hits"]]):
             without(part, ("matched_queries", "_seq_no", "_primary_term"))
+
+
+def cut_off(native: Json, ours: Json) -> None:
+    """Take away the hits from the first one that scores nearly 0; they are there."""
+    hits = [answer["hits"]["hits"] for answer in (native, ours)]
+    assert all(hit["_score"] >= 0 for hit in hits[1])
+    assert len(hits[0]) == len(hits[1])
+    least = [next((at for at, hit in enumerate(each) if hit["_score"] < 1e-40), len(each)) for each in hits]
+    for each in hits:
+        del each[min(least) :]
 
 
 def without(value: Any, names: tuple[str, ...]) -> None:
@@ -230,6 +254,22 @@ def test_fields_that_exist_for_a_search_alone_are_known_to_leaves(corpus: Corpus
     hits = es_semantic.retrieve(corpus.client, corpus.three, execution="client", **request)["hits"]["hits"]
     assert len(hits) == 20
     assert all(hit["fields"]["twice"][0] >= 10 for hit in hits)
+
+
+def test_documents_that_score_nothing_are_not_lost(corpus: Corpus) -> None:
+    """Whether all is counted or not: to Elasticsearch that makes a difference."""
+    nothing = {"window_size": 20, "query": {"rescore_query": {"match_none": {}}, "query_weight": 0}}
+    tree = {"rescorer": {"retriever": {"standard": {"query": {"match": {"body": "green"}}}}, "rescore": nothing}}
+    pages: list[Json] = [{}, {"post_filter": {"match_all": {}}}, {"collapse": {"field": "n"}}]
+    for more in pages:
+        answers = []
+        for limit in (True, 21, 40, False):
+            page: Json = {"retriever": tree, "size": 20, "track_total_hits": limit, "source": False, **more}
+            hits = es_semantic.retrieve(corpus.client, corpus.one, execution="client", **page)["hits"]["hits"]
+            answers.append([(key_of(hit), hit["_score"]) for hit in hits if hit["_score"] > 0])
+        assert answers[0]
+        assert all(answer == answers[0] for answer in answers)
+        assert {score for _, score in answers[0]} == {1.4e-45}
 
 
 def test_boosts_of_indices_change_no_compound_retriever(corpus: Corpus) -> None:

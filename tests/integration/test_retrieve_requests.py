@@ -201,3 +201,23 @@ def test_a_change_of_the_mapping_is_seen_after_attaching(client: Elasticsearch, 
         es_semantic.retrieve(client, name, retriever=by_text("oak"), model=TinyEmbedder())
     es_semantic.attach(client, name, ["title"], model=TinyEmbedder())
     assert es_semantic.retrieve(client, name, retriever=by_text("oak"), model=TinyEmbedder())["hits"]["hits"] == []
+
+
+def test_every_search_of_a_query_asks_the_same_copies_for_all_that_there_is(
+    recorded: tuple[Elasticsearch, list[Exchanged]], garden: str
+) -> None:
+    """Copies of a shard may score and order alike documents otherwise, and may not have seen the same refresh."""
+    rescore = {"window_size": 10, "query": {"rescore_query": {"match": {"text": "oak"}}}}
+    tree = {"rescorer": {"retriever": BOTH, "rescore": rescore}}
+    client, exchanged = recorded
+    for page in ({}, {"size": 2, "from_": 1}, {"aggs": {"n": {"max": {"field": "year"}}}}):
+        es_semantic.retrieve(client, garden, retriever=tree, **page)
+    headers = [line for each in exchanged if each.path == "/_msearch" for line in each.lines[::2]]
+    assert {header["allow_partial_search_results"] for header in headers} == {"false"}
+    (copies,) = {header["preference"] for header in headers}
+    es_semantic.retrieve(client, garden, retriever=BOTH)
+    assert exchanged[-1].lines[0]["preference"] != copies
+    es_semantic.retrieve(client, garden, retriever=BOTH, preference="_local", routing="1", expand_wildcards="open")
+    for each in exchanged[-2:]:
+        header = each.lines[0]
+        assert (header["preference"], header["routing"], header["expand_wildcards"]) == ("_local", "1", "open")

@@ -68,7 +68,6 @@ def by_definition(documents: list[Chunks], query: list[float] | None, weight: fl
     wanted=st.integers(1, 10),
 )
 def test_what_is_taken(documents: list[Chunks], query: list[float] | None, weight: float, wanted: int) -> None:
-    print(f"seed {SEED}")
     ranking: Ranking = [(key(number), 9.0 - number) for number in range(len(documents))]
     carried = {
         key(number): {"parts": [{"vector": vector} for vector in document]} for number, document in enumerate(documents)
