@@ -202,7 +202,7 @@ def context(
 def retrieve(
     index: str | Sequence[str],
     *,
-    retriever: Mapping[str, Any],
+    retriever: Mapping[str, Any] | None = None,
     execution: Execution = "auto",
     deadline: float | None = None,
     allow_degraded: bool = False,
@@ -220,7 +220,7 @@ def retrieve(
     A kNN text without ``model_id`` is embedded by the model that the field is bound to, else by the configured model of
     that name; an ``inference_id`` is a configured reranker, else an endpoint of the cluster. ``execution`` is
     ``native`` (Elasticsearch ranks), ``client`` (one request with all leaves, ranked here) or ``auto``: natively where
-    the cluster can. With ``allow_scripts`` off, scripts anywhere in the tree are refused.
+    the cluster can; a tree of one leaf is always Elasticsearch's own search. With ``allow_scripts`` off, scripts anywhere in the tree are refused.
 
     Returns what ``_search`` answers. Ranked here, each hit has ``_legs``, its rank and score in every leaf by ``_name``
     or path, and what was left out of a degraded answer is named in ``es_semantic.degraded``.
@@ -230,7 +230,8 @@ def retrieve(
         InvalidQuery: another argument cannot be used.
         ModelUnavailable, RerankerError, ClusterError: a part failed, and ``allow_degraded`` is off.
     """
-    asked = read_request(require_index(index), {**request, "retriever": retriever}, allow_scripts=allow_scripts)
+    given = {**request, **({} if retriever is None else {"retriever": retriever})}
+    asked = read_request(require_index(index), given, allow_scripts=allow_scripts)
     query = replace(asked, execution=execution, deadline=require_deadline(deadline), allow_degraded=allow_degraded)
     answer = yield from answer_steps(query, models_for(model, config, query.index), rerankers_for(config))
     degraded = [{"leg": each.leg, "reason": each.reason} for each in answer.degraded]

@@ -173,9 +173,6 @@ def search(client: Elasticsearch) -> Search:
     return functools.partial(es_semantic.retrieve, client)
 
 
-in_body = pytest.mark.xfail(raises=TypeError, strict=True, reason="retrieve() takes no retriever in its body yet")
-
-
 def ids(answer: Any) -> list[str]:
     return [hit["_id"] for hit in answer["hits"]["hits"]]
 
@@ -200,7 +197,6 @@ def test_facets_of_what_filters_leave(search: Search, shop: str) -> None:
     assert answer["hits"]["hits"][0]["_score"] == max(hit["_score"] for hit in best)
 
 
-@in_body
 def test_one_of_each_shop(search: Search, shop: str) -> None:
     answer = one_of_each_shop(search, shop)
     shops = [hit["fields"]["shop"][0] for hit in answer["hits"]["hits"]]
@@ -293,7 +289,6 @@ def test_what_a_retriever_takes_the_place_of(search: Search, shop: str, argument
     assert caught.value.reason == f"Validation Failed: 1: cannot specify [retriever] and [{argument}];"
 
 
-@in_body
 def test_there_must_be_a_retriever(search: Search, shop: str) -> None:
     with pytest.raises(InvalidQuery, match="there is no"):
         search(index=shop)
