@@ -220,7 +220,8 @@ def retrieve(
     A kNN text without ``model_id`` is embedded by the model that the field is bound to, else by the configured model of
     that name; an ``inference_id`` is a configured reranker, else an endpoint of the cluster. ``execution`` is
     ``native`` (Elasticsearch ranks), ``client`` (one request with all leaves, ranked here) or ``auto``: natively where
-    the cluster can; a tree of one leaf is always Elasticsearch's own search. With ``allow_scripts`` off, scripts anywhere in the tree are refused.
+    the cluster can; a tree of one leaf is always Elasticsearch's own search. With ``allow_scripts`` off, scripts
+    anywhere in the request are refused.
 
     Returns what ``_search`` answers. Ranked here, each hit has ``_legs``, its rank and score in every leaf by ``_name``
     or path, and what was left out of a degraded answer is named in ``es_semantic.degraded``.
