@@ -296,14 +296,14 @@ class WorkerProcess:
 
 
 _COMMAND_LINE = """
-from es_semantic import api
+from es_semantic import chosen
 from es_semantic.cli import main
 from es_semantic.sync import once
 from tests.faults.workers import Counting
 
 once.FIRST_WAIT, once.LONGEST_WAIT = 0.01, 0.05
-api.embedder_for = lambda *_, **__: Counting()
-api.cached_embedder = lambda *_: Counting()
+chosen.embedder_for = lambda *_, **__: Counting()
+chosen.cached_embedder = lambda *_: Counting()
 main()
 """
 
