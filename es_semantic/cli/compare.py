@@ -20,15 +20,16 @@ from es_semantic.cli.judging import (
     analyzer_of,
     mode_columns,
     mode_rows,
+    present,
     print_comparisons,
     say_what_is_missing,
     watched,
 )
 from es_semantic.cli.options import Json, Name, names
-from es_semantic.cli.output import out, print_json, say, table
+from es_semantic.cli.output import out, say, table
 from es_semantic.errors import UsageError
 from es_semantic.evaluation.compare import OVERLAP, ModelComparison, ModelResult
-from es_semantic.evaluation.plots import comparison_figure, require_plot, save
+from es_semantic.evaluation.plots import comparison_figure, require_plot
 from es_semantic.evaluation.searches import ModeScores
 
 
@@ -87,14 +88,7 @@ def compare(
         for note in result.notes:
             say(f"{result.name}: {note}")
     say_what_is_missing(found.missing, found.judged.left_out if found.judged is not None else None)
-    if plot is not None:
-        save(comparison_figure(found), plot, title=title(found), data=found.as_json())
-    if as_json:
-        print_json(found.as_json())
-    else:
-        print_comparison(found)
-    if plot is not None:
-        say(f"Drawn: {plot}")
+    present(found, show=print_comparison, figure=comparison_figure, title=title(found), plot=plot, as_json=as_json)
 
 
 def title(found: ModelComparison) -> str:

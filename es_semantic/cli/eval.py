@@ -20,16 +20,17 @@ from es_semantic.cli.judging import (
     ann_words,
     mode_columns,
     mode_rows,
+    present,
     print_changes,
     print_comparisons,
     say_what_is_missing,
     watched,
 )
 from es_semantic.cli.options import Json, ModelName, Name, names
-from es_semantic.cli.output import out, print_json, say, table
+from es_semantic.cli.output import out, say, table
 from es_semantic.evaluation.evaluate import Comparison, Evaluation
 from es_semantic.evaluation.metrics import NDCG
-from es_semantic.evaluation.plots import evaluation_figure, require_plot, save
+from es_semantic.evaluation.plots import evaluation_figure, require_plot
 
 
 def eval(
@@ -71,14 +72,7 @@ def eval(
     for note in found.notes:
         say(note)
     say_what_is_missing(found.missing, found.judged.left_out)
-    if plot is not None:
-        save(evaluation_figure(found), plot, title=title(found), data=found.as_json())
-    if as_json:
-        print_json(found.as_json())
-    else:
-        print_evaluation(found)
-    if plot is not None:
-        say(f"Drawn: {plot}")
+    present(found, show=print_evaluation, figure=evaluation_figure, title=title(found), plot=plot, as_json=as_json)
 
 
 def title(found: Evaluation) -> str:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from es_semantic.cli.output import LINE_EVERY, err, out, say, table
+from es_semantic.cli.output import LINE_EVERY, err, out, print_json, say, table
 from es_semantic.config.languages import ANALYZERS
 from es_semantic.errors import UsageError
 from es_semantic.evaluation.evaluate import Comparison
 from es_semantic.evaluation.judgements import LeftOut
 from es_semantic.evaluation.lists import AnnRecall, Missing
 from es_semantic.evaluation.metrics import METRICS, NDCG
+from es_semantic.evaluation.plots import save
 from es_semantic.evaluation.scratch import DEFAULT_ANALYZER
 from es_semantic.evaluation.searches import ModeScores
 from es_semantic.evaluation.statistics import Interval
@@ -29,6 +30,8 @@ from es_semantic.schema.analysis import require_language
 SHOWN = {NDCG: "nDCG@10", "recall@100": "recall@100", "mrr@10": "MRR@10", "map": "MAP"}
 LATENCY = ("p50_ms", "p95_ms", "p99_ms")
 QUERY_WIDTH = 70
+
+F = TypeVar("F", bound="Findings")
 
 Dataset = Annotated[
     Path | None, typer.Option("--dataset", help="A BEIR folder: corpus.jsonl, queries.jsonl, qrels/NAME.tsv.")
@@ -63,6 +66,28 @@ def watched() -> Iterator[Watch]:
                 progress.update(task, description=what, completed=done, total=total or None)
 
             yield show
+
+
+class Findings(Protocol):
+    """What a measurement has found."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        ...
+
+
+def present(
+    found: F, *, show: Callable[[F], None], figure: Callable[[F], Any], title: str, plot: Path | None, as_json: bool
+) -> None:
+    """Draw what was found where a plot is wanted, and print it: as JSON, or as ``show`` does."""
+    if plot is not None:
+        save(figure(found), plot, title=title, data=found.as_json())
+    if as_json:
+        print_json(found.as_json())
+    else:
+        show(found)
+    if plot is not None:
+        say(f"Drawn: {plot}")
 
 
 def analyzer_of(analyzer: str | None, language: str | None) -> str:

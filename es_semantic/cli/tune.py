@@ -14,6 +14,7 @@ from es_semantic.cli.judging import (
     Plot,
     Qrels,
     interval,
+    present,
     say_what_is_missing,
     watched,
 )
@@ -21,7 +22,7 @@ from es_semantic.cli.options import Index, Json, Name, names
 from es_semantic.cli.output import out, print_json, say, table
 from es_semantic.errors import UsageError
 from es_semantic.evaluation.candidates import in_words
-from es_semantic.evaluation.plots import require_plot, save, tuning_figure
+from es_semantic.evaluation.plots import require_plot, tuning_figure
 from es_semantic.evaluation.tune import FOLDS, Tuning
 
 
@@ -70,14 +71,7 @@ def tune(
     for note in found.notes:
         say(note)
     say_what_is_missing(found.missing, found.judged.left_out)
-    if plot is not None:
-        save(tuning_figure(found), plot, title=title(found), data=found.as_json())
-    if as_json:
-        print_json(found.as_json())
-    else:
-        print_tuning(found)
-    if plot is not None:
-        say(f"Drawn: {plot}")
+    present(found, show=print_tuning, figure=tuning_figure, title=title(found), plot=plot, as_json=as_json)
 
 
 def title(found: Tuning) -> str:

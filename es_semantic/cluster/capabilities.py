@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,15 +85,22 @@ def capabilities() -> Steps[Capabilities]:
     return Capabilities(version, text, licence, retrievers)
 
 
+def probe(retriever: Mapping[str, Any]) -> Request:
+    """Return the request that tries a retriever on no index at all.
+
+    It is parsed and its licence checked, and nothing is searched.
+    """
+    return Request(
+        "POST",
+        "/es-semantic-probe-no-such-index/_search",
+        params={"ignore_unavailable": "true", "allow_no_indices": "true"},
+        body={"size": 0, "retriever": retriever},
+    )
+
+
 def _refusal(name: str) -> Steps[str | None]:
-    """Try the retriever on no index at all: it is parsed and its licence checked, and nothing is searched."""
     try:
-        yield Request(
-            "POST",
-            "/es-semantic-probe-no-such-index/_search",
-            params={"ignore_unavailable": "true", "allow_no_indices": "true"},
-            body={"size": 0, "retriever": {name: _RETRIEVER_BODIES[name]}},
-        )
+        yield probe({name: _RETRIEVER_BODIES[name]})
     except (Forbidden, RequestFailed) as error:
         return _short(error)
     return None

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextvars
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from typing import TypeVar
 
+from es_semantic import deadline as waiting
 from es_semantic.errors import RerankerUnavailable
-
-LONGEST = 86_400.0
-"""Seconds. What is longer, infinity included, does not fit the timeouts of sockets and locks."""
 
 T = TypeVar("T")
 
@@ -23,7 +18,7 @@ class Deadline:
     def __init__(self, seconds: float, name: str) -> None:
         self._seconds = seconds
         self._name = name
-        self._end = time.monotonic() + min(seconds, LONGEST)
+        self._end = time.monotonic() + min(seconds, waiting.LONGEST)
 
     def left(self) -> float:
         """Return the seconds that are left, more than 0.
@@ -48,23 +43,14 @@ class Deadline:
 def within(deadline: Deadline, work: Callable[[], T]) -> T:
     """Return what ``work`` returns, or raise what it raises, if it ends before the deadline.
 
-    It runs in a thread, because neither looking up a host's name nor a server that sends one byte now and then can be
-    interrupted; what has not ended by then is left to itself, and must look at the deadline to end soon.
+    Neither looking up a host's name nor a server that sends one byte now and then can be interrupted; what has not
+    ended by then must look at the deadline to end soon.
 
     Raises:
         RerankerUnavailable: the deadline has passed.
     """
-    left = deadline.left()
-    outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    # A daemon, so that a program can end while a server keeps it waiting.
-    threading.Thread(target=contextvars.copy_context().run, args=(run,), name="rerank", daemon=True).start()
-    if not wait([outcome], timeout=left).done:
-        raise deadline.passed()
-    return outcome.result()
+    try:
+        # A daemon, so that a program can end while a server keeps it waiting.
+        return waiting.within(deadline.left(), work, daemon=True)
+    except waiting.Late:
+        raise deadline.passed() from None

@@ -11,6 +11,7 @@ from typing import Literal
 import orjson
 
 from es_semantic.cluster.steps import Remember, Request, Steps, url_path
+from es_semantic.deadline import in_milliseconds
 from es_semantic.errors import ClusterError, EsSemanticError, InvalidQuery, RequestFailed
 from es_semantic.retrieval.evaluate import Means, evaluate
 from es_semantic.retrieval.explain import explanation
@@ -146,7 +147,7 @@ def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
     if page.explain:
         body["explain"] = True
     if query.deadline is not None:
-        body["timeout"] = _timeout(query)
+        body["timeout"] = in_milliseconds(query.deadline)
     index = query.targets.get(kind(root), query.index)
     params = {**({"allow_partial_search_results": "false"} if leaf is None else {}), **query.params}
     try:
@@ -277,14 +278,10 @@ def _header(query: Query, root: Retriever) -> Header:
 def _leaf_extras(query: Query) -> Json:
     extra: Json = {key: value for key, value in query.page.body.items() if key in LEAF_KEYS}
     if query.deadline is not None:
-        extra["timeout"] = _timeout(query)
+        extra["timeout"] = in_milliseconds(query.deadline)
     elif "timeout" in query.page.body:
         extra["timeout"] = query.page.body["timeout"]
     return extra
-
-
-def _timeout(query: Query) -> str:
-    return f"{max(1, round((query.deadline or 0.0) * 1000))}ms"
 
 
 def _degrade(query: Query, root: Retriever, found: Found, failed: Mapping[str, EsSemanticError]) -> None:

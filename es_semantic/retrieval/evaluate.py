@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from es_semantic.cluster.steps import Compute, Request, Steps, url_path
+from es_semantic.deadline import in_milliseconds
 from es_semantic.errors import ClusterError, InvalidRetriever, RerankerError
 from es_semantic.retrieval.diversity import diversified
 from es_semantic.retrieval.documents import ranked_query
@@ -206,6 +207,6 @@ def _reranked(node: TextSimilarityReranker, ranking: Ranking, found: Found, mean
 def _inferred(node: TextSimilarityReranker, texts: Sequence[str], means: Means) -> Steps[list[float]]:
     """Ask an inference endpoint of the cluster (Elastic docs, "Perform reranking inference on the service")."""
     body = {"query": node.inference_text, "input": list(texts)}
-    params = {} if means.deadline is None else {"timeout": f"{max(1, round(means.deadline * 1000))}ms"}
+    params = {} if means.deadline is None else {"timeout": in_milliseconds(means.deadline)}
     answer = yield Request("POST", url_path("/_inference/rerank/{}", node.inference_id), params, body)
     return relevance(answer, len(texts), node.inference_id)

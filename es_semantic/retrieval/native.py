@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from es_semantic.cluster.steps import Remember, Request, Steps
+from es_semantic.cluster.capabilities import probe
+from es_semantic.cluster.steps import Remember, Steps
 from es_semantic.errors import Forbidden, RequestFailed
 from es_semantic.retrieval.tree.nodes import (
     Auto,
@@ -23,8 +24,6 @@ from es_semantic.retrieval.tree.nodes import (
 
 SECONDS = 3_600.0
 """How long a cluster is taken at its word: licences end and clusters are upgraded."""
-
-_NOWHERE = "/es-semantic-probe-no-such-index/_search"
 
 
 def runs_natively(root: Retriever) -> Steps[bool]:
@@ -49,9 +48,8 @@ def unheeded(root: Retriever) -> bool:
 
 
 def _try(retriever: Json) -> Steps[bool]:
-    params = {"ignore_unavailable": "true", "allow_no_indices": "true"}
     try:
-        yield Request("POST", _NOWHERE, params, {"size": 0, "retriever": retriever})
+        yield probe(retriever)
     except (Forbidden, RequestFailed) as error:
         if error.status in (400, 403):
             return False

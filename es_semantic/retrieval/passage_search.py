@@ -10,6 +10,7 @@ import orjson
 
 from es_semantic.cluster.failures import failure
 from es_semantic.cluster.steps import Request, Steps
+from es_semantic.deadline import in_milliseconds
 from es_semantic.errors import ClusterError, RequestFailed
 from es_semantic.retrieval.found import Degraded, Key, key_of
 from es_semantic.retrieval.passages import (
@@ -23,6 +24,7 @@ from es_semantic.retrieval.passages import (
 from es_semantic.retrieval.results import Hit
 from es_semantic.retrieval.semantic import Group
 from es_semantic.retrieval.tree.nodes import Json, Vector
+from es_semantic.retrieval.words import plain
 from es_semantic.schema.binding import Binding, Bindings
 from es_semantic.schema.text import source_text
 
@@ -124,7 +126,7 @@ def _highlights(wanted: Wanted, places: Mapping[Key, Place], found: Found) -> St
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Key]] = {}
     for key, place in places.items():
         if key not in found:
-            fields = tuple(field.partition("^")[0] for field in place.binding.bm25_fields)
+            fields = plain(place.binding.bm25_fields)
             groups.setdefault((fields, _sources(wanted, place)), []).append(key)
     bodies = [
         highlights_body(keys, wanted.text, fields, count=wanted.count, sources=sources)
@@ -144,7 +146,7 @@ def _ask(wanted: Wanted, bodies: Sequence[Json]) -> Steps[list[Json]]:
     if not bodies:
         return []
     header = orjson.dumps({"index": wanted.index, "allow_partial_search_results": False})
-    limit = {} if wanted.deadline is None else {"timeout": f"{max(1, round(wanted.deadline * 1000))}ms"}
+    limit = {} if wanted.deadline is None else {"timeout": in_milliseconds(wanted.deadline)}
     lines = [line for body in bodies for line in (header, orjson.dumps({**body, **limit}))]
     about = f"passages of {wanted.index!r}"
     answer = yield Request("POST", "/_msearch", body=lines, about=about)

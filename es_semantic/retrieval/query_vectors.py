@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from es_semantic.cluster.steps import Compute, Steps
+from es_semantic.deadline import Late, within
 from es_semantic.embedding import Embedder, require_same_model
 from es_semantic.errors import EsSemanticError, FingerprintMismatch, InvalidRetriever, ModelUnavailable
-from es_semantic.retrieval.deadline import within
 from es_semantic.retrieval.tree.nodes import Diversify, Knn, Retriever, Vector, changed, walk
 from es_semantic.schema.binding import Binding, Bindings
 
@@ -66,9 +66,9 @@ def with_vectors(
         asked = (id(embedder), builder.model_text)
         if asked not in slow:
             try:
-                vector = yield Compute(partial(within, deadline, partial(query_vector, embedder, builder.model_text)))
-            except (ModelUnavailable, TimeoutError) as error:
-                slow[asked] = embedder, error if isinstance(error, EsSemanticError) else too_slow(deadline)
+                vector = yield Compute(partial(vector_in_time, embedder, builder.model_text, deadline))
+            except ModelUnavailable as error:
+                slow[asked] = embedder, error
         if asked in slow:
             # Nobody waits for the same answer twice.
             failed[path] = slow[asked][1]
@@ -108,6 +108,21 @@ def semantic_field(field: str, bindings: Mapping[str, Bindings]) -> tuple[str | 
     return None, None
 
 
+def vector_in_time(embedder: Embedder, text: str, deadline: float | None) -> Vector:
+    """Return the vector to search with, if it is there within ``deadline`` seconds; None: however long it takes.
+
+    Raises:
+        ModelUnavailable: the model failed, or time is up.
+    """
+    if deadline is None:
+        return query_vector(embedder, text)
+    try:
+        # Waited for when the process ends: a model that is stopped in the middle may take it down.
+        return within(deadline, partial(query_vector, embedder, text), daemon=False)
+    except Late:
+        raise ModelUnavailable(f"the query's text was not embedded within {deadline:g} seconds") from None
+
+
 def query_vector(embedder: Embedder, text: str) -> Vector:
     """Return the vector to search with; the same model is asked once for the same text."""
     key = (embedder.profile.fingerprint.id, text)
@@ -142,11 +157,6 @@ def _embedder(models: Models, binding: Binding | None, model_id: str | None, pat
     embedder = named or models.bound(binding)
     require_same_model(binding.fingerprint, embedder.profile.fingerprint, index=path)
     return embedder
-
-
-def too_slow(deadline: float | None) -> ModelUnavailable:
-    """Return the error of a text that was not embedded in time."""
-    return ModelUnavailable(f"the query's text was not embedded within {deadline:g} seconds")
 
 
 _REMEMBERED: OrderedDict[tuple[str, str], Vector] = OrderedDict()

@@ -12,7 +12,6 @@ from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import Embedder, require_same_model
 from es_semantic.errors import InvalidQuery, InvalidRetriever, ModelUnavailable
-from es_semantic.retrieval.deadline import within
 from es_semantic.retrieval.engine import Query, answer_steps
 from es_semantic.retrieval.exact import exact_query
 from es_semantic.retrieval.found import Degraded
@@ -20,7 +19,7 @@ from es_semantic.retrieval.page import Page
 from es_semantic.retrieval.passage_search import Wanted, passages_steps
 from es_semantic.retrieval.passages import MAX_ANALYZED
 from es_semantic.retrieval.query import DEFAULT_SIZE, Filters, require_query
-from es_semantic.retrieval.query_vectors import Models, query_vector, too_slow
+from es_semantic.retrieval.query_vectors import Models, vector_in_time
 from es_semantic.retrieval.reranked import Rerankers
 from es_semantic.retrieval.results import SearchResult, read_hit
 from es_semantic.retrieval.semantic import Group, groups, leg_names
@@ -98,8 +97,10 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
     started += loading
     root, targets = tree(query, wish, members, vectors, reach)
     body: Json = {"track_total_hits": False, "_source": shown_source(wish, bindings)}
-    shown = {field: field for field in plain(wish.fields)} if wish.fields else highlighted_fields(_bindings_of(members))
+    shown: dict[str, str] = {}
     if wish.highlight:
+        every = highlighted_fields(_bindings_of(members))
+        shown = {field: field for field in plain(wish.fields)} if wish.fields else every
         body["highlight"] = {"fields": {field: {} for field in shown}, "max_analyzed_offset": MAX_ANALYZED}
     asked = Query(
         index,
@@ -228,16 +229,13 @@ def _vectors(
     vectors: dict[int, Vector] = {}
     failed: list[tuple[str, ModelUnavailable]] = []
     loading = 0.0
-    for number, (name, group) in enumerate(zip(leg_names(members, wish.vector_leg), members, strict=True)):
-        if wish.mode == LEXICAL:
-            break
+    searched = () if wish.mode == LEXICAL else zip(leg_names(members, wish.vector_leg), members, strict=True)
+    for number, (name, group) in enumerate(searched):
         try:
             started = time.perf_counter()
             embedder = yield Compute(partial(_loaded, models, group, index))
             loading += time.perf_counter() - started
-            vectors[number] = yield Compute(partial(within, wish.deadline, partial(query_vector, embedder, text)))
-        except TimeoutError:
-            failed.append((name, too_slow(wish.deadline)))
+            vectors[number] = yield Compute(partial(vector_in_time, embedder, text, wish.deadline))
         except ModelUnavailable as error:
             failed.append((name, error))
     if failed and not (wish.allow_degraded and (vectors or wish.mode == "hybrid")):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from es_semantic.config import DEFAULT_FIELD_NAME
+from es_semantic.deadline import LONGEST
 from es_semantic.errors import InvalidQuery
 from es_semantic.retrieval.passages import require_passages
 from es_semantic.retrieval.query import (
@@ -22,9 +23,6 @@ from es_semantic.retrieval.query import (
 )
 from es_semantic.retrieval.tree.nodes import Json
 from es_semantic.schema.ranking import Ranking
-
-MAX_DEADLINE = 86_400.0
-"""A day, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +129,8 @@ def require_deadline(seconds: float | None) -> float | None:
     """
     if seconds is None:
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MAX_DEADLINE:
-        raise InvalidQuery(f"deadline must be above 0 and at most {MAX_DEADLINE:,.0f} seconds, not {seconds!r}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST:
+        raise InvalidQuery(f"deadline must be above 0 and at most {LONGEST:,.0f} seconds, not {seconds!r}")
     return float(seconds)
 
 

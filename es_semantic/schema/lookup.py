@@ -27,10 +27,7 @@ def find_binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
         SchemaError: they are bound to different source fields.
     """
     require_one_name(index)
-    mappings = yield Request("GET", url_path("/{}/_mapping", index))
-    bindings = {
-        concrete: read_bindings(body["mappings"], index=concrete) for concrete, body in sorted(mappings.items())
-    }
+    bindings = yield from _read_bindings(index)
     found = {concrete: each.one(name, index=concrete) for concrete, each in bindings.items()}
     first, *others = found.items()
     for concrete, binding in others:

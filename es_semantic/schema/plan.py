@@ -75,13 +75,20 @@ def complete_requests(target: Target, name: str) -> list[Request]:
 
     Indices whose ``_meta`` are the same change together. One that is not bound, or has no language, is left out.
     """
-    groups: list[tuple[dict[str, Any], list[str]]] = []
+    metas = {}
     for index, state in target.indices.items():
         bindings = read_bindings(state.mapping, index=index)
         binding = bindings.fields.get(name)
         if binding is None or binding.analysis is None or binding.analysis.complete:
             continue
-        meta = meta_with(state.mapping, bindings.with_field(name, binding.analyzed(complete=True)))
+        metas[index] = meta_with(state.mapping, bindings.with_field(name, binding.analyzed(complete=True)))
+    return meta_requests(metas)
+
+
+def meta_requests(metas: Mapping[str, dict[str, Any]]) -> list[Request]:
+    """Return the requests that give each index its ``_meta``; indices whose are the same change together."""
+    groups: list[tuple[dict[str, Any], list[str]]] = []
+    for index, meta in metas.items():
         same = next((indices for known, indices in groups if known == meta), None)
         if same is None:
             groups.append((meta, [index]))

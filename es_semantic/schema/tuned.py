@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from es_semantic.cluster.steps import Forget, Request, Steps, url_path
 from es_semantic.errors import IndexUnavailable, SchemaError
 from es_semantic.schema.binding import Bindings, meta_with, read_bindings
 from es_semantic.schema.lookup import find_binding
-from es_semantic.schema.plan import attached_template
+from es_semantic.schema.plan import attached_template, meta_requests
 from es_semantic.schema.ranking import Ranking
 from es_semantic.schema.target import Target, resolve, with_template
 
@@ -48,16 +46,12 @@ def store_ranking(index: str, ranking: Ranking | None, *, name: str) -> Steps[bo
 
 def ranking_requests(mappings: Mapping[str, Any], name: str, ranking: Ranking | None) -> list[Request]:
     """Return the requests for the answer of ``GET /index/_mapping``; none where all is so already."""
-    groups: dict[bytes, tuple[dict[str, Any], list[str]]] = {}
+    metas = {}
     for concrete, body in sorted(mappings.items()):
         bindings = _read(mappings, concrete)
         if bindings.one(name, index=concrete).ranking != ranking:
-            meta = meta_with(body["mappings"], _with_ranking(bindings, name, ranking))
-            groups.setdefault(orjson.dumps(meta, option=orjson.OPT_SORT_KEYS), (meta, []))[1].append(concrete)
-    return [
-        Request("PUT", url_path("/{}/_mapping", ",".join(indices)), body={"_meta": meta})
-        for meta, indices in groups.values()
-    ]
+            metas[concrete] = meta_with(body["mappings"], _with_ranking(bindings, name, ranking))
+    return meta_requests(metas)
 
 
 def _template_requests(index: str, name: str, ranking: Ranking | None) -> Steps[list[Request]]:

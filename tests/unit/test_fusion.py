@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from es_semantic.errors import UsageError
-from es_semantic.retrieval.fusion.ranked import Fused, Place, named, single
+from es_semantic.retrieval.fusion.ranked import Fused, Place, single
 from es_semantic.retrieval.fusion.rrf import rrf
 
 Leg = list[tuple[str, float]]
@@ -181,7 +181,3 @@ def test_bad_input_is_refused() -> None:
     for weight in (-1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="a weight must be 0 or more"):
             rrf([[("a", 1.0)]], weights=[weight])
-
-
-def test_named_leaves_out_legs_that_did_not_find_it() -> None:
-    assert named((None, Place(1, 2.0)), ("bm25", "knn")) == {"knn": Place(1, 2.0)}

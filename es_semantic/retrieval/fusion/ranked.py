@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -63,11 +63,6 @@ def ordered(fused: Iterable[Fused[K]], tie: Tie[K] | None) -> list[Fused[K]]:
     return sorted(
         fused, key=lambda document: (-document.score, _first_places(document) if tie is None else tie(document.key))
     )
-
-
-def named(places: Sequence[Place | None], names: Sequence[str]) -> Mapping[str, Place]:
-    """Return the places by leg name, without the legs that did not find the document."""
-    return {name: place for name, place in zip(names, places, strict=True) if place is not None}
 
 
 def single(number: float) -> float:
