@@ -102,8 +102,9 @@ def compare_models(
 ) -> Steps[ModelComparison]:
     """Put several models side by side on the same documents, each in a scratch index that is removed afterwards.
 
-    The documents are those of ``index``, or of the BEIR folder ``dataset``: at most ``sample`` of them, drawn with a
-    fixed seed, judged ones first; 0 takes all, and so does None for a folder, while of an index it takes 10,000. Only
+    The documents are those of ``index``, or of the BEIR folder ``dataset``: ``sample`` of them, drawn with a fixed
+    seed, and judged ones in any case; 0 takes all, and so does None for a folder, while of an index it takes 10,000.
+    Only
     the fields that are searched are copied, by default the source fields of the semantic field ``name``. The model
     that an index is bound to is compared as well where ``models`` names but one.
 
@@ -123,6 +124,8 @@ def compare_models(
         raise UsageError(f"sample must be 0 (all) or more, not {sample}")
     if index is not None:
         _require_one(dataset, judgements)
+    if queries is not None and (judgements is not None or (index is not None and dataset is not None)):
+        raise UsageError("queries and judgements are two ways to say what is searched for", hint="Give one of them.")
     asked = yield Compute(lambda: _asked(dataset, judgements, qrels, queries))
     candidates = [_candidate(label, model, config) for label, model in models.items()]
     if index is not None:
@@ -206,8 +209,11 @@ def _judgements(dataset: File | None, judgements: File | None, qrels: str) -> Ju
 
 
 def _asked(dataset: File | None, judgements: File | None, qrels: str, queries: File | None) -> Asked:
-    judged = _judgements(dataset, judgements, qrels) if dataset is not None or judgements is not None else None
-    return Asked(judged, None if queries is None else read_queries(Path(queries)))
+    if queries is not None:
+        return Asked(None, read_queries(Path(queries)))
+    return Asked(
+        _judgements(dataset, judgements, qrels) if dataset is not None or judgements is not None else None, None
+    )
 
 
 def _bound(index: str, model: Model, config: Config | None) -> Callable[[Binding], Embedder]:
@@ -227,7 +233,8 @@ def _evaluate_scratch(
         )
         return replace(found, index=None, notes=scratch.notes)
 
-    return (yield from with_scratch(content, candidate.cached(plain), use, progress))
+    found, left = yield from with_scratch(content, candidate.cached(plain), use, progress)
+    return replace(found, notes=(*found.notes, *left))
 
 
 def _candidate(label: str, model: Model, config: Config | None) -> Candidate:

@@ -8,7 +8,6 @@ from es_semantic.config import Config, ModelSettings, SentenceTransformersModel
 from es_semantic.embedding import Embedder, Fingerprint
 from es_semantic.embedding.choose import cached_embedder, embedder_for
 from es_semantic.reranking.load import load_reranker
-from es_semantic.reranking.protocol import Reranker
 from es_semantic.retrieval.query_vectors import Models
 from es_semantic.retrieval.reranked import Rerankers
 
@@ -36,12 +35,8 @@ def models_for(model: Model, config: Config | None, index: str) -> Models:
 
 def rerankers_for(config: Config | None) -> Rerankers:
     """Return where a query's rerankers come from: the configuration."""
-
-    def named(name: str) -> Reranker | None:
-        configured = config.rerankers if config is not None else {}
-        return load_reranker(configured[name]) if name in configured else None
-
-    return named
+    configured = config.rerankers if config is not None else {}
+    return Rerankers(configured.__contains__, lambda name: load_reranker(configured[name]))
 
 
 def choosing(model: Model, config: Config | None) -> Callable[[Fingerprint, str], Embedder]:

@@ -30,6 +30,39 @@ def template_body(client: Elasticsearch, name: str) -> dict[str, Any]:
     return {key: value for key, value in found["index_template"].items() if "date" not in key}
 
 
+def mapping_of(client: Elasticsearch, index: str) -> dict[str, Any]:
+    mapping: dict[str, Any] = client.indices.get_mapping(index=index)[index]["mappings"]
+    return mapping
+
+
+def final_of(client: Elasticsearch, index: str) -> str | None:
+    settings = client.indices.get_settings(index=index, flat_settings=True)[index]["settings"]
+    name: str | None = settings.get("index.final_pipeline")
+    return name
+
+
+def written(client: Elasticsearch, index: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write a document and return what is kept of it."""
+    client.index(index=index, id="written", document=document or {"title": "a title"}, refresh=True)
+    source: dict[str, Any] = client.get(index=index, id="written")["_source"]
+    return source
+
+
+def final_pipelines(client: Elasticsearch, target: str) -> list[str]:
+    settings = client.indices.get_settings(index=target, flat_settings=True).body
+    return [body["settings"].get("index.final_pipeline", "_none") for _, body in sorted(settings.items())]
+
+
+def mappings_of(client: Elasticsearch, target: str) -> list[dict[str, Any]]:
+    return [body["mappings"] for _, body in sorted(client.indices.get_mapping(index=target).items())]
+
+
+def put_template(client: Elasticsearch, name: str, pattern: str, **body: Any) -> dict[str, Any]:
+    """Put a template and return it as Elasticsearch tells it."""
+    client.indices.put_index_template(name=name, index_patterns=[pattern], priority=900, **body)
+    return template_body(client, name)
+
+
 class Cut(Exception):
     """Somebody pulled the plug."""
 

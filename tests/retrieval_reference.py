@@ -17,6 +17,9 @@ from tests.retrieval_corpus import Corpus, Key, key_of
 Json = dict[str, Any]
 Ranking = list[tuple[Key, float]]
 
+Leg = dict[Key, tuple[int, float]]
+"""Rank and score of each document."""
+
 EVERYTHING = 1_000
 NEARLY = 1e-6
 
@@ -28,7 +31,13 @@ class Reference:
     corpus: Corpus
     target: str
     ties: dict[Key, int] = field(default_factory=dict)
-    legs: dict[str, dict[Key, tuple[int, float]]] = field(default_factory=dict)
+    leaves: list[tuple[str, str, Leg]] = field(default_factory=list)
+
+    @property
+    def legs(self) -> dict[str, Leg]:
+        """What each leaf has found, by its name; leaves of one name go by their paths."""
+        names = [name for name, _, _ in self.leaves]
+        return {name if names.count(name) == 1 else path: leg for name, path, leg in self.leaves}
 
     def rank(self, tree: Json, size: int, filters: tuple[Json, ...] = (), path: str = "") -> Ranking:
         """The documents of a retriever, best first; ``filters`` are those of the retrievers above."""
@@ -37,14 +46,14 @@ class Reference:
         filters += filters_of(retriever)
         if kind in ("standard", "knn"):
             ranking = self.leaf(kind, retriever, size, filters)
-            name = retriever.get("_name", here)
-            self.legs[name] = {key: (place, score) for place, (key, score) in enumerate(ranking, start=1)}
+            places = {key: (place, score) for place, (key, score) in enumerate(ranking, start=1)}
+            self.leaves.append((retriever.get("_name", here), here, places))
             return ranking
         window = retriever["rank_window_size"]
         if kind == "pinned":
             below = self.rank(retriever["retriever"], window, filters, f"{here}.retriever")
             return self.pinned(retriever["ids"], below, filters)[:window]
-        scores: dict[Key, list[float]] = {}
+        scores: dict[Key, np.float32] = {}
         for number, entry in enumerate(retriever["retrievers"]):
             child, way = (entry["retriever"], ".retriever") if "retriever" in entry else (entry, "")
             leg = self.rank(child, window, filters, f"{here}.retrievers[{number}]{way}")[:window]
@@ -55,8 +64,9 @@ class Reference:
                 else normalized([np.float32(score) for _, score in leg], entry["normalizer"])
             )
             for (key, _), term in zip(leg, terms, strict=True):
-                scores.setdefault(key, []).append(float(weight) * float(term))
-        return self.best({key: math.fsum(terms) for key, terms in scores.items()}, window)
+                # One after the other in single precision, as Elasticsearch adds.
+                scores[key] = scores.get(key, np.float32(0)) + weight * term
+        return self.best({key: float(score) for key, score in scores.items()}, window)
 
     def best(self, scores: dict[Key, float], window: int) -> Ranking:
         """By score, then by place in the index. What is ranked scores more than nothing."""

@@ -84,6 +84,8 @@ def compare(
             chunk=chunk,
             progress=progress,
         )
+    for note in found.notes:
+        say(note)
     for result in found.models.values():
         for note in result.notes:
             say(f"{result.name}: {note}")

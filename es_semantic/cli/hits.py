@@ -64,6 +64,12 @@ def field_names(context: Context, index: str, names: Sequence[str] | None) -> li
     return list(names) if names else [context.field_name(index, None)]
 
 
+def say_that_a_model_loads(context: Context, index: str) -> None:
+    """Tell why a search takes a while, once it is clear that there is something to search."""
+    if any(each.fields for each in run(context.client, bindings_of(index)).values()):
+        say("Loading the model takes some seconds in every new process ...")
+
+
 def say_what_is_missing(result: SearchResult) -> None:
     """Tell which parts of a search failed, and that documents may have no vectors yet."""
     for each in result.degraded:

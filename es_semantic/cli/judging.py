@@ -79,14 +79,13 @@ class Findings(Protocol):
 def present(
     found: F, *, show: Callable[[F], None], figure: Callable[[F], Any], title: str, plot: Path | None, as_json: bool
 ) -> None:
-    """Draw what was found where a plot is wanted, and print it: as JSON, or as ``show`` does."""
-    if plot is not None:
-        save(figure(found), plot, title=title, data=found.as_json())
+    """Print what was found, as JSON or as ``show`` does, and draw it where a plot is wanted."""
     if as_json:
         print_json(found.as_json())
     else:
         show(found)
     if plot is not None:
+        save(figure(found), plot, title=title, data=found.as_json())
         say(f"Drawn: {plot}")
 
 

@@ -16,12 +16,14 @@ from es_semantic.cli.hits import (
     Size,
     field_names,
     read_filter,
+    say_that_a_model_loads,
     say_what_is_missing,
 )
 from es_semantic.cli.options import Index, Json, names
 from es_semantic.cli.output import out, print_json, say
 from es_semantic.retrieval.context import DEFAULT_PASSAGES
 from es_semantic.retrieval.query import DEFAULT_SIZE
+from es_semantic.schema.text import source_text
 
 
 def context(
@@ -45,7 +47,7 @@ def context(
 ) -> None:
     """Search, and print passages with citations for a prompt, within a number of tokens."""
     if mode != "bm25":
-        say("Loading the model takes some seconds in every new process ...")
+        say_that_a_model_loads(ctx.obj, index)
     found = es_semantic.context(
         ctx.obj.client,
         index,
@@ -64,6 +66,12 @@ def context(
         name=field_names(ctx.obj, index, name),
     )
     say_what_is_missing(found.result)
+    if (
+        title is not None
+        and found.result.hits
+        and not any(source_text(hit.source, [title]) for hit in found.result.hits)
+    ):
+        say(f"No hit has a text in the field {title!r}: passages stand under their document's id.")
     if as_json:
         print_json(found)
         return

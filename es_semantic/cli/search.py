@@ -19,10 +19,11 @@ from es_semantic.cli.hits import (
     field_names,
     print_hits,
     read_filter,
+    say_that_a_model_loads,
     say_what_is_missing,
 )
 from es_semantic.cli.options import Index, Json, names
-from es_semantic.cli.output import print_json, say
+from es_semantic.cli.output import print_json
 from es_semantic.retrieval.query import DEFAULT_SIZE
 
 
@@ -46,7 +47,7 @@ def search(
 ) -> None:
     """Search by meaning and by words: BM25 and kNN, fused."""
     if mode != "bm25":
-        say("Loading the model takes some seconds in every new process ...")
+        say_that_a_model_loads(ctx.obj, index)
     searched = field_names(ctx.obj, index, name)
     result = es_semantic.search(
         ctx.obj.client,

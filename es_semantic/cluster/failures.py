@@ -24,7 +24,8 @@ _WRITES = re.compile(r"/_(?:bulk|create|doc|update|update_by_query|reindex)\b")
 
 _BLOCKED = "cluster_block_exception"
 _UNAVAILABLE = {"index_not_found_exception", "index_closed_exception", "no_shard_available_action_exception"}
-_LICENCE = "current license is non-compliant"
+LICENCE = "current license is non-compliant"
+"""In the reason of what a licence does not allow."""
 
 
 def translate(error: ApiError | TransportError | UnsupportedProductError, request: str) -> ClusterError:
@@ -84,7 +85,7 @@ def _category(status: int, kind: str, reason: str) -> tuple[type[ClusterError], 
         return RequestFailed, "Ask for fewer hits, or raise index.max_result_window (hybrid needs 100 at least)."
     if status == 401:
         return Forbidden, "Check the credentials."
-    if status == 403 and _LICENCE not in reason:
+    if status == 403 and LICENCE not in reason:
         return Forbidden, "These credentials lack the privilege named above."
     return RequestFailed, ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from zlib import crc32
 
 from es_semantic.evaluation.lists import List
 from es_semantic.retrieval.fusion.auto import auto
@@ -42,15 +43,19 @@ def candidates(current: Ranking) -> list[Ranking]:
 
 
 def fused(legs: Sequence[List], ranking: Ranking) -> list[str]:
-    """Return the ids of a hybrid query's hits, best first; ``legs`` are those of BM25 and of kNN."""
+    """Return the ids of a hybrid query's hits, best first; ``legs`` are those of BM25 and of kNN.
+
+    A search orders hits of equal score by their place in the index, which is not known here: chance decides, always the
+    same way, so that ties favour neither leg.
+    """
     weights = [ranking.weight("bm25"), ranking.weight("knn")]
     match ranking.method:
         case "rrf":
-            documents = rrf(legs, rank_constant=ranking.rank_constant, weights=weights)
+            documents = rrf(legs, rank_constant=ranking.rank_constant, weights=weights, tie=_chance)
         case "linear":
-            documents = linear(legs, weights=weights, normalizers=[ranking.normalizer] * len(legs))
+            documents = linear(legs, weights=weights, normalizers=[ranking.normalizer] * len(legs), tie=_chance)
         case "auto":
-            documents = auto(legs)
+            documents = auto(legs, tie=_chance)
     return list(dict.fromkeys(document.key[1] for document in documents))
 
 
@@ -67,6 +72,10 @@ def in_words(ranking: Ranking) -> str:
     weights = f"bm25 {ranking.weight('bm25'):g}, knn {ranking.weight('knn'):g}"
     how = f"rank_constant {ranking.rank_constant}" if ranking.method == "rrf" else ranking.normalizer
     return f"{ranking.method} ({how}; {weights})"
+
+
+def _chance(key: tuple[str, str]) -> tuple[int, tuple[str, str]]:
+    return crc32("\0".join(key).encode("utf-8", "replace")), key
 
 
 def _weights(share: float) -> Mapping[str, float]:

@@ -32,7 +32,8 @@ SPEED_SAMPLE = 128
 
 QUERIES = 100
 QUERY_WORDS = 12
-"""Where nobody gives queries, the first words of so many documents serve."""
+QUERY_CHARACTERS = 200
+"""Where nobody gives queries, the first words of so many documents serve, at most so many characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +137,14 @@ def compare_steps(
     :func:`es_semantic.compare_models`."""
     models: dict[str, ModelResult] = {}
     documents, missing = 0, None
+    notes: tuple[str, ...] = ()
+    loaded = []
     for candidate in candidates:
+        # All of them first: one that is not there is told before another has embedded anything.
+        _named(watch, candidate.name)("loading", 0, 0)
+        loaded.append((yield Compute(candidate.load)))
+    for candidate, plain in zip(candidates, loaded, strict=True):
         named = _named(watch, candidate.name)
-        named("loading", 0, 0)
-        plain = yield Compute(candidate.load)
         embedder = candidate.cached(plain)
 
         def use(
@@ -150,7 +155,9 @@ def compare_steps(
             gone = (yield from missing_documents(scratch.index, judged.documents)) if judged else None
             return result, int(there), gone
 
-        models[candidate.name], documents, missing = yield from with_scratch(content, embedder, use, named)
+        measured, left = yield from with_scratch(content, embedder, use, named)
+        models[candidate.name], documents, missing = measured
+        notes += left
     first = next(iter(models.values()))
     return ModelComparison(
         subject=subject,
@@ -163,18 +170,21 @@ def compare_steps(
         overlaps=overlaps(models),
         comparisons=(yield Compute(lambda: _comparisons(models, judged))),
         missing=missing,
+        notes=notes,
     )
 
 
 def first_words(content: Content) -> dict[str, str]:
     """Return queries made of documents: the first words of the first source field that has any."""
-    texts = (
-        " ".join(text.split()[:QUERY_WORDS])
-        for _, source in content.documents()
-        if (text := next((t for f in content.sources if not is_blank(t := source_text(source, [f]))), ""))
-    )
-    distinct = dict.fromkeys(text for text in texts if any(character.isalnum() for character in text))
-    return {str(number): text for number, text in enumerate(islice(distinct, QUERIES), start=1)}
+    distinct: dict[str, None] = {}
+    for _, source in content.documents():
+        text = next((t for field in content.sources if not is_blank(t := source_text(source, [field]))), "")
+        words = " ".join(text.split()[:QUERY_WORDS])[:QUERY_CHARACTERS].strip()
+        if any(character.isalnum() for character in words):
+            distinct[words] = None
+        if len(distinct) == QUERIES:
+            break
+    return {str(number): text for number, text in enumerate(distinct, start=1)}
 
 
 def overlaps(models: Mapping[str, ModelResult]) -> tuple[Overlap, ...]:

@@ -85,12 +85,12 @@ class Collected:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number that a text spells (``2``, ``2.0``), None for any other text."""
+    """Return the number that a text spells (``2``, ``2.0``), None for any other text and beyond 32 bits."""
     try:
         number = float(text)
     except ValueError:
         return None
-    return int(number) if number.is_integer() else None
+    return int(number) if number.is_integer() and abs(number) < 2**31 else None
 
 
 def usable_query(text: str, *, at: str) -> str:

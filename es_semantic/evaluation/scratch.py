@@ -17,7 +17,7 @@ from es_semantic.cluster.steps import Request, Steps, optional, url_path
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import Embedder
 from es_semantic.embedding.chunking import tokenizer_of
-from es_semantic.errors import ClusterError, RequestFailed, UsageError
+from es_semantic.errors import ClusterError, EsSemanticError, RequestFailed, UsageError
 from es_semantic.evaluation.watch import Watch
 from es_semantic.schema.attach import attach_steps
 from es_semantic.schema.chunks import require_chunk_mode
@@ -94,8 +94,12 @@ def corpus_content(documents: Callable[[], Iterable[Document]], *, analyzer: str
     return Content(properties, {}, documents, ("title", "text"), (FLAT,), chunk)
 
 
-def with_scratch(content: Content, embedder: Embedder, use: Callable[[Scratch], Steps[T]], watch: Watch) -> Steps[T]:
+def with_scratch(
+    content: Content, embedder: Embedder, use: Callable[[Scratch], Steps[T]], watch: Watch
+) -> Steps[tuple[T, tuple[str, ...]]]:
     """Create a scratch index, fill it, embed its documents, ``use`` it, and remove it.
+
+    Returns what ``use`` returns, and a note where something could not be removed.
 
     Raises:
         UsageError: no such ``chunk`` or analyzer.
@@ -108,11 +112,12 @@ def with_scratch(content: Content, embedder: Embedder, use: Callable[[Scratch], 
         yield from _fill(index, content, watch)
         report = yield from _embed(index, content, embedder, watch)
         result = yield from use(Scratch(index, report))
-    except (Exception, KeyboardInterrupt, asyncio.CancelledError):
-        yield from _remove_if_possible(index)
+    except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
+        left = yield from _remove(index)
+        if isinstance(error, EsSemanticError):
+            error.hint = "\n".join(filter(None, (error.hint, *left)))
         raise
-    yield from _remove(index)
-    return result
+    return result, (yield from _remove(index))
 
 
 def create_request(index: str, content: Content) -> Request:
@@ -182,19 +187,24 @@ def _embed(index: str, content: Content, embedder: Embedder, watch: Watch) -> St
     return report
 
 
-def _remove(index: str) -> Steps[None]:
-    """Remove the index first: a pipeline that an index runs cannot be deleted."""
-    yield from optional(Request("DELETE", url_path("/{}", index)))
-    yield from optional(Request("DELETE", url_path("/_ingest/pipeline/{}", f"{PIPELINE_PREFIX}{index}")))
-    yield from forget([index], NAME)
+def _remove(index: str) -> Steps[tuple[str, ...]]:
+    """Remove all of it that can be removed, and note what was left; nothing that came before is lost by that.
 
-
-def _remove_if_possible(index: str) -> Steps[None]:
-    try:
-        yield from _remove(index)
-    except ClusterError:
-        # What went wrong first matters more.
-        return
+    The index goes first: a pipeline that an index runs cannot be deleted.
+    """
+    pipeline = f"{PIPELINE_PREFIX}{index}"
+    parts = {
+        f"index {index}": optional(Request("DELETE", url_path("/{}", index))),
+        f"pipeline {pipeline}": optional(Request("DELETE", url_path("/_ingest/pipeline/{}", pipeline))),
+        "its checkpoints": forget([index], NAME),
+    }
+    left = []
+    for what, steps in parts.items():
+        try:
+            yield from steps
+        except ClusterError:
+            left.append(what)
+    return (f"could not be removed, please do: {', '.join(left)}",) if left else ()
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.errors import UsageError
 from es_semantic.evaluation.compare import Candidate, ModelComparison, compare_steps, first_words
 from es_semantic.evaluation.copied import Spool, copied_properties, copied_settings, fill_spool, without_boost
+from es_semantic.evaluation.evaluate import require_documents
 from es_semantic.evaluation.judgements import Judgements
 from es_semantic.evaluation.scratch import Content
 from es_semantic.evaluation.watch import Watch
@@ -63,7 +64,10 @@ def compare_index_steps(
     target = yield from resolve(index)
     binding = read_bindings(target.mapping, index=target.name).fields.get(name)
     if binding is not None and len(candidates) == 1:
-        candidates = [bound_candidate(binding), *candidates]
+        bound = bound_candidate(binding)
+        if bound.name == candidates[0].name:
+            bound = replace(bound, name=f"{bound.name} (bound)")
+        candidates = [bound, *candidates]
     searched = list(fields) if fields is not None else binding.bm25_fields if binding is not None else []
     plain = [without_boost(field) for field in searched]
     sources = binding.source if binding is not None else plain
@@ -71,6 +75,8 @@ def compare_index_steps(
         raise UsageError(f"{index!r} has no semantic field {name!r}", hint="Say which fields hold the text: --fields.")
     if len(candidates) < 2:
         raise UsageError("compare needs two models", hint="Give --model twice.")
+    if asked.judged is not None:
+        yield from require_documents(index, asked.judged)
     copied = list(dict.fromkeys([*sources, *plain]))
     properties = copied_properties(target, copied)
     with tempfile.TemporaryFile(prefix="es-semantic-") as file:

@@ -11,7 +11,7 @@ import numpy as np
 
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.embedding import Embedder
-from es_semantic.errors import Forbidden, UsageError
+from es_semantic.errors import ClusterError, SchemaError, UsageError
 from es_semantic.evaluation.candidates import candidates, fused
 from es_semantic.evaluation.evaluate import prepare, require_documents
 from es_semantic.evaluation.folds import Table, cross_validate, split
@@ -113,11 +113,13 @@ def tune_steps(
     interval = bootstrap(gains)
     helps = interval.low > 0 and rankings[result.best] != current
     stored = False
-    if helps and store:
+    if helps and store and fields is not None:
+        notes = (*notes, "not stored: it fits --fields, and other searches use the fields of the index")
+    elif helps and store:
         try:
             yield from store_ranking(index, rankings[result.best], name=name)
             stored = True
-        except Forbidden as error:
+        except (ClusterError, SchemaError) as error:
             notes = (*notes, f"not stored: {error.what}")
     tried = tuple(Tried(ranking, float(row.mean())) for ranking, row in zip(rankings, table, strict=True))
     return Tuning(

@@ -17,7 +17,7 @@ class Deadline:
 
     def __init__(self, seconds: float, name: str) -> None:
         self._seconds = seconds
-        self._name = name
+        self.name = name
         self._end = time.monotonic() + min(seconds, waiting.LONGEST)
 
     def left(self) -> float:
@@ -35,7 +35,7 @@ class Deadline:
     def passed(self) -> RerankerUnavailable:
         """The error that says so."""
         return RerankerUnavailable(
-            f"reranker {self._name!r} did not finish within {self._seconds:g} seconds",
+            f"reranker {self.name!r} did not finish within {self._seconds:g} seconds",
             hint="Rerank fewer or shorter texts, choose a faster model, or allow more time: rerankers.*.timeout.",
         )
 
@@ -51,6 +51,6 @@ def within(deadline: Deadline, work: Callable[[], T]) -> T:
     """
     try:
         # A daemon, so that a program can end while a server keeps it waiting.
-        return waiting.within(deadline.left(), work, daemon=True)
+        return waiting.within(deadline.left(), work, of=deadline.name, daemon=True)
     except waiting.Late:
         raise deadline.passed() from None

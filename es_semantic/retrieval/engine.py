@@ -10,7 +10,8 @@ from typing import Literal
 
 import orjson
 
-from es_semantic.cluster.steps import Remember, Request, Steps, url_path
+from es_semantic.cluster.failures import LICENCE
+from es_semantic.cluster.steps import Forget, Remember, Request, Steps, url_path
 from es_semantic.deadline import in_milliseconds
 from es_semantic.errors import ClusterError, EsSemanticError, InvalidQuery, RequestFailed
 from es_semantic.retrieval.evaluate import Means, evaluate
@@ -98,7 +99,11 @@ def answer_steps(query: Query, models: Models, rerankers: Rerankers) -> Steps[An
         root, failed = yield from with_vectors(expanded(root, bindings), bindings, models, query.deadline)
         _degrade(query, root, found, failed)
     if (yield from _natively(query, root, rerankers, found)):
-        return (yield from _native(query, root, found))
+        try:
+            return (yield from _native(query, root, found))
+        except ClusterError as error:
+            if not (yield from _goes_on_here(query, root, error)):
+                raise
     legs = [
         replace(leg, index=query.targets.get(leg.path, leg.index)) for leg in leaves(root) if leg.path not in failed
     ]
@@ -120,7 +125,7 @@ def _natively(query: Query, root: Retriever, rerankers: Rerankers, found: Found)
         return not found.degraded
     ours = unheeded(root) or any(
         isinstance(node, TextSimilarityReranker)
-        and (rerankers(node.inference_id) is not None or not isinstance(node.field, str))
+        and (rerankers.has(node.inference_id) or not isinstance(node.field, str))
         for _, node in walk(root)
     )
     if query.execution == "client" or ours or query.targets or found.degraded:
@@ -136,8 +141,24 @@ def _natively(query: Query, root: Retriever, rerankers: Rerankers, found: Found)
     return able
 
 
+def _goes_on_here(query: Query, root: Retriever, error: ClusterError) -> Steps[bool]:
+    """Return whether what Elasticsearch could not rank is to be tried leaf by leaf.
+
+    So a part that fails can be left out, and nothing fails when a licence ends.
+    """
+    if query.execution == "native" or isinstance(root, Standard | Knn):
+        return False
+    if LICENCE in error.what:
+        yield Forget()
+        return True
+    return query.allow_degraded and error.status not in CALLERS_FAULT
+
+
 def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
-    """Let Elasticsearch answer; a leaf at the root is an ordinary search."""
+    """Let Elasticsearch answer; a leaf at the root is an ordinary search.
+
+    One that is to answer from all its shards in time is refused like an overloaded one, and must not be sent again.
+    """
     page, leaf = query.page, root if isinstance(root, Standard | Knn) else None
     body: Json = {**page.body, **({"retriever": to_json(root)} if leaf is None else lone_body(leaf))}
     if page.size is not None:
@@ -149,10 +170,16 @@ def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
     if query.deadline is not None:
         body["timeout"] = in_milliseconds(query.deadline)
     index = query.targets.get(kind(root), query.index)
-    params = {**({"allow_partial_search_results": "false"} if leaf is None else {}), **query.params}
+    params = {**_same_copies(query, root), **query.params}
+    if leaf is None:
+        params["allow_partial_search_results"] = "false"
+    patient = query.deadline is None
     try:
-        answer: Json = yield Request("POST", url_path("/{}/_search", index), params, body)
+        path = url_path("/{}/_search", index)
+        answer: Json = yield Request("POST", path, params, body, resend_refused=patient)
     except ClusterError as error:
+        if not patient and error.error_type in _TOO_SLOW:
+            raise _late(query, root.name or kind(root)) from error
         raise refused(error, kind(root)) from error
     if leaf is not None and leaf.name:
         for hit in answer["hits"]["hits"]:
@@ -225,7 +252,7 @@ def _page(
     total = {"total": last["hits"]["total"]} if page.total is not False else {}
     return {
         "took": 0,
-        "timed_out": found.timed_out or any(response["timed_out"] for response in responses),
+        "timed_out": any(response["timed_out"] for response in responses),
         "_shards": first["_shards"],
         "hits": {**total, "max_score": max_score(page, ranking, length, first), "hits": hits},
         **{name: last[name] for name in ("aggregations", "suggest") if name in last},
@@ -257,7 +284,7 @@ def _tie(query: Query) -> Steps[str]:
     try:
         yield Request("POST", url_path("/{}/_search", query.index), params, body)
     except RequestFailed as error:
-        if error.status == 400:
+        if error.status == 400 and TIE in error.what:
             return OLD_TIE
         raise
     return TIE
@@ -268,11 +295,14 @@ def _header(query: Query, root: Retriever) -> Header:
 
     Scores and order of other copies may differ, and they may not have seen the same refresh.
     """
-    tree = orjson.dumps([query.index, to_json(root)], option=orjson.OPT_SORT_KEYS)
-    copies = hashlib.blake2b(tree, digest_size=8).hexdigest()
     # Elasticsearch does not heed it below a compound retriever.
     params = {name: value for name, value in query.params.items() if name != "search_type"}
-    return {"preference": copies, **params, "allow_partial_search_results": "false"}
+    return {**_same_copies(query, root), **params, "allow_partial_search_results": "false"}
+
+
+def _same_copies(query: Query, root: Retriever) -> Header:
+    tree = orjson.dumps([query.index, to_json(root)], option=orjson.OPT_SORT_KEYS)
+    return {"preference": hashlib.blake2b(tree, digest_size=8).hexdigest()}
 
 
 def _leaf_extras(query: Query) -> Json:
@@ -303,6 +333,9 @@ def _about(query: Query) -> str:
 
 _STABLE = {"pre_filter_shard_size": "2147483647"}
 """Keeps shards in one order, which ``_shard_doc`` counts by: else a leaf that is sorted by a field would change it."""
+
+_TOO_SLOW = ("search_timeout_exception", "timeout_exception")
+"""What Elasticsearch calls a search that has not answered from all its shards in time."""
 
 _KEPT = ",".join(
     [

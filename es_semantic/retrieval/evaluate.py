@@ -12,6 +12,7 @@ import numpy as np
 from es_semantic.cluster.steps import Compute, Request, Steps, url_path
 from es_semantic.deadline import in_milliseconds
 from es_semantic.errors import ClusterError, InvalidRetriever, RerankerError
+from es_semantic.reranking.protocol import Reranker
 from es_semantic.retrieval.diversity import diversified
 from es_semantic.retrieval.documents import ranked_query
 from es_semantic.retrieval.found import Degraded, Found, Key, Ranking, at_least, key_of, within_bounds
@@ -22,7 +23,7 @@ from es_semantic.retrieval.fusion.rrf import rrf
 from es_semantic.retrieval.leaves import PINS
 from es_semantic.retrieval.pins import by_name, pinned
 from es_semantic.retrieval.refusals import CALLERS_FAULT, refused
-from es_semantic.retrieval.reranked import Rerankers, as_it_was, relevance, reranked, texts_of, with_text
+from es_semantic.retrieval.reranked import Rerankers, as_it_was, best_of, relevance, reranked, texts_of, with_text
 from es_semantic.retrieval.tree.nodes import (
     Auto,
     Compound,
@@ -104,7 +105,7 @@ def _combined(
             return (yield from _or(first[: node.window], stage, path, found, degrade=means.allow_degraded))
         case TextSimilarityReranker():
             window = first[: node.window]
-            stage = _reranked(node, window, found, means)
+            stage = _reranked(node, path, window, found, means)
             allowed = {"degrade": means.allow_degraded, "forgive": node.allow_rerank_failures}
             return (yield from _or(as_it_was(window), stage, path, found, **allowed))
     raise AssertionError(node)
@@ -190,23 +191,30 @@ def _rescored(node: Rescorer, path: str, ranking: Ranking, found: Found, means: 
     return found.by_score([(key_of(hit), float(hit["_score"])) for hit in hits])
 
 
-def _reranked(node: TextSimilarityReranker, ranking: Ranking, found: Found, means: Means) -> Steps[Ranking]:
+def _reranked(node: TextSimilarityReranker, path: str, ranking: Ranking, found: Found, means: Means) -> Steps[Ranking]:
     """Let a reranker score what has a text; Elasticsearch too leaves out documents without the field."""
     ranking = with_text(node, ranking, found.carried)
-    texts = texts_of(node, [key for key, _ in ranking], found.carried)
+    keys = [key for key, _ in ranking]
+    parts: list[list[str]] = yield Compute(partial(texts_of, node, path, keys, found.carried))
+    texts = [text for each in parts for text in each]
     if not texts:
         return []
-    reranker = means.rerankers(node.inference_id)
-    if reranker is not None:
-        call = partial(reranker.scores, node.inference_text, texts, deadline=means.deadline)
-        scores: list[float] = yield Compute(call)
-        return reranked(node, ranking, scores)
-    return found.by_score(reranked(node, ranking, (yield from _inferred(node, texts, means))))
+    if not means.rerankers.has(node.inference_id):
+        inferred = yield from _inferred(node, texts, means)
+        return found.by_score(reranked(node, ranking, best_of(node, parts, inferred)))
+    reranker: Reranker = yield Compute(partial(means.rerankers.load, node.inference_id))
+    scores = yield Compute(partial(reranker.scores, node.inference_text, texts, deadline=means.deadline))
+    return reranked(node, ranking, best_of(node, parts, scores))
 
 
 def _inferred(node: TextSimilarityReranker, texts: Sequence[str], means: Means) -> Steps[list[float]]:
     """Ask an inference endpoint of the cluster (Elastic docs, "Perform reranking inference on the service")."""
     body = {"query": node.inference_text, "input": list(texts)}
     params = {} if means.deadline is None else {"timeout": in_milliseconds(means.deadline)}
-    answer = yield Request("POST", url_path("/_inference/rerank/{}", node.inference_id), params, body)
+    try:
+        answer = yield Request("POST", url_path("/_inference/rerank/{}", node.inference_id), params, body)
+    except ClusterError as error:
+        if error.status in (400, 404, 405):
+            error.hint = f"No reranker {node.inference_id!r} is configured; so the cluster was asked for an endpoint."
+        raise
     return relevance(answer, len(texts), node.inference_id)

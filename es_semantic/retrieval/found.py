@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,6 @@ class Found:
     explanations: dict[tuple[str, Key], Any] = field(default_factory=dict)
     names: dict[tuple[str, Key], list[str]] = field(default_factory=dict)
     degraded: list[Degraded] = field(default_factory=list)
-    timed_out: bool = False
     by_shard: bool = True
     _places: dict[str, dict[Key, Place]] = field(default_factory=dict)
 
@@ -71,7 +71,6 @@ class Found:
             if "matched_queries" in hit:
                 self.names[leaf.path, key] = hit["matched_queries"]
         self.rankings[leaf.path] = ranking
-        self.timed_out = self.timed_out or bool(response.get("timed_out"))
 
     def by_score(self, ranking: Ranking) -> Ranking:
         """Return the documents in the order that Elasticsearch gives what a compound retriever has ranked."""
@@ -88,8 +87,12 @@ class Found:
         return self._places[path].get(key)
 
     def places(self, key: Key, legs: Sequence[Leaf]) -> dict[str, Place]:
-        """Return the document's rank and score in each leaf that has found it, by the leaf's name."""
-        found = {leaf.name: self.place(leaf.path, key) for leaf in legs}
+        """Return the document's rank and score in each leaf that has found it, by the leaf's name.
+
+        Leaves of one name go by their paths.
+        """
+        names = Counter(leaf.name for leaf in legs)
+        found = {leaf.name if names[leaf.name] == 1 else leaf.path: self.place(leaf.path, key) for leaf in legs}
         return {name: place for name, place in found.items() if place is not None}
 
 

@@ -19,8 +19,9 @@ from es_semantic.retrieval.exact import exact_query
 from es_semantic.retrieval.found import Key, key_of
 from es_semantic.retrieval.page import Page
 from es_semantic.retrieval.query_vectors import Models
+from es_semantic.retrieval.reranked import NO_RERANKERS
 from es_semantic.retrieval.results import SearchResult, read_hit
-from es_semantic.retrieval.search import no_models, no_rerankers, shown_source
+from es_semantic.retrieval.search import no_models, shown_source
 from es_semantic.retrieval.semantic import Group, groups
 from es_semantic.retrieval.targets import targets_of
 from es_semantic.retrieval.tree.nodes import Json, Retriever, Standard, Vector, kind
@@ -65,7 +66,7 @@ def more_like_steps(index: str, doc_id: str, routing: str | None, wish: Wish) ->
         targets={} if aim is None else {kind(root): aim},
         deadline=wish.deadline,
     )
-    found = yield from answer_steps(query, Models(_no_model, no_models), no_rerankers)
+    found = yield from answer_steps(query, Models(_no_model, no_models), NO_RERANKERS)
     hits = tuple(
         read_hit(each, rank, wish.mode) for rank, each in enumerate(found.body["hits"]["hits"], wish.start + 1)
     )

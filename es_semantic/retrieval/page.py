@@ -55,13 +55,14 @@ class Page:
     """Which part of a ranking is wanted, and how: ``body`` is the rest of the search request.
 
     ``size`` is None where the caller gave none; then it is as many as are ranked, as with Elastic's compound
-    retrievers. ``explain`` adds how each score came about.
+    retrievers. ``explain`` adds how each score came about. ``named`` asks for the names of the queries that match.
     """
 
     size: int | None = None
     start: int = 0
     body: Mapping[str, Any] = field(default_factory=dict)
     explain: bool = False
+    named: bool = True
 
     @property
     def ordered_there(self) -> bool:
@@ -103,7 +104,8 @@ def page_searches(
         # Without ids no hit could be told from others; they are taken away later.
         body |= {"stored_fields": [], "_source": False}
     # Highlights, inner hits and names are those of the leaves' queries.
-    context = matched if "highlight" in body or has_key(matched, frozenset(("_name", "inner_hits"))) else []
+    shows = frozenset(("_name", "inner_hits") if page.named else ("inner_hits",))
+    context = matched if "highlight" in body or has_key(matched, shows) else []
     count = {key: value for key, value in page.body.items() if key in MATCH_KEYS}
     if page.ordered_there:
         lowest = {"min_score": LOWEST_SENT} if only_ranked else {}

@@ -12,12 +12,22 @@ from typing import Any
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.deadline import Late, within
 from es_semantic.embedding import Embedder, require_same_model
-from es_semantic.errors import EsSemanticError, FingerprintMismatch, InvalidRetriever, ModelUnavailable
+from es_semantic.errors import (
+    BadVector,
+    EsSemanticError,
+    FingerprintMismatch,
+    InputRejected,
+    InvalidRetriever,
+    ModelUnavailable,
+)
 from es_semantic.retrieval.tree.nodes import Diversify, Knn, Retriever, Vector, changed, walk
 from es_semantic.schema.binding import Binding, Bindings
 
 MAX_REMEMBERED = 1_000
 """Query vectors kept in memory, for all models together."""
+
+NO_VECTOR = (ModelUnavailable, InputRejected, BadVector)
+"""What a query can go on without, where the caller allows that: its text has no vector."""
 
 Failed = dict[str, EsSemanticError]
 """Why a text could not be embedded, by the path of its retriever."""
@@ -58,7 +68,7 @@ def with_vectors(
         name, binding = semantic_field(node.field, bindings)
         try:
             embedder = yield Compute(partial(_embedder, models, binding, builder.model_id, path))
-        except ModelUnavailable as error:
+        except NO_VECTOR as error:
             failed[path] = error
             continue
         if embedder is None:
@@ -67,7 +77,7 @@ def with_vectors(
         if asked not in slow:
             try:
                 vector = yield Compute(partial(vector_in_time, embedder, builder.model_text, deadline))
-            except ModelUnavailable as error:
+            except NO_VECTOR as error:
                 slow[asked] = embedder, error
         if asked in slow:
             # Nobody waits for the same answer twice.
@@ -118,7 +128,8 @@ def vector_in_time(embedder: Embedder, text: str, deadline: float | None) -> Vec
         return query_vector(embedder, text)
     try:
         # Waited for when the process ends: a model that is stopped in the middle may take it down.
-        return within(deadline, partial(query_vector, embedder, text), daemon=False)
+        of = embedder.profile.fingerprint.id
+        return within(deadline, partial(query_vector, embedder, text), of=of, daemon=False)
     except Late:
         raise ModelUnavailable(f"the query's text was not embedded within {deadline:g} seconds") from None
 

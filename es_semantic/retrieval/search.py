@@ -11,7 +11,7 @@ from es_semantic.cluster.capabilities import server_version
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME
 from es_semantic.embedding import Embedder, require_same_model
-from es_semantic.errors import InvalidQuery, InvalidRetriever, ModelUnavailable
+from es_semantic.errors import InvalidQuery, InvalidRetriever, ModelError
 from es_semantic.retrieval.engine import Query, answer_steps
 from es_semantic.retrieval.exact import exact_query
 from es_semantic.retrieval.found import Degraded
@@ -19,8 +19,8 @@ from es_semantic.retrieval.page import Page
 from es_semantic.retrieval.passage_search import Wanted, passages_steps
 from es_semantic.retrieval.passages import MAX_ANALYZED
 from es_semantic.retrieval.query import DEFAULT_SIZE, Filters, require_query
-from es_semantic.retrieval.query_vectors import Models, vector_in_time
-from es_semantic.retrieval.reranked import Rerankers
+from es_semantic.retrieval.query_vectors import NO_VECTOR, Models, vector_in_time
+from es_semantic.retrieval.reranked import NO_RERANKERS, Rerankers
 from es_semantic.retrieval.results import SearchResult, read_hit
 from es_semantic.retrieval.semantic import Group, groups, leg_names
 from es_semantic.retrieval.targets import targets_of
@@ -53,10 +53,6 @@ def no_models(_: str) -> None:
     """No model is configured by a name."""
 
 
-def no_rerankers(_: str) -> None:
-    """No reranker is configured."""
-
-
 def search_steps(
     index: str | Sequence[str],
     text: str,
@@ -69,7 +65,7 @@ def search_steps(
     filters: Filters = None,
     fields: Sequence[str] | None = None,
     name: str | Sequence[str] = DEFAULT_FIELD_NAME,
-    rerankers: Rerankers = no_rerankers,
+    rerankers: Rerankers = NO_RERANKERS,
     **options: Any,
 ) -> Steps[SearchResult]:
     """Answer one query; see :func:`es_semantic.search`. ``options`` are the last fields of :class:`Wish`."""
@@ -105,7 +101,7 @@ def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: R
     asked = Query(
         index,
         root,
-        Page(wish.size, wish.start, body),
+        Page(wish.size, wish.start, body, named=False),
         {"allow_partial_search_results": "false"},
         targets,
         execution="auto" if isinstance(root, Standard) or kind(root) == "knn" else "client",
@@ -227,7 +223,7 @@ def _vectors(
     Returns the vectors by the number of their group, what failed, and the seconds that loading the models took.
     """
     vectors: dict[int, Vector] = {}
-    failed: list[tuple[str, ModelUnavailable]] = []
+    failed: list[tuple[str, ModelError]] = []
     loading = 0.0
     searched = () if wish.mode == LEXICAL else zip(leg_names(members, wish.vector_leg), members, strict=True)
     for number, (name, group) in enumerate(searched):
@@ -236,7 +232,7 @@ def _vectors(
             embedder = yield Compute(partial(_loaded, models, group, index))
             loading += time.perf_counter() - started
             vectors[number] = yield Compute(partial(vector_in_time, embedder, text, wish.deadline))
-        except ModelUnavailable as error:
+        except NO_VECTOR as error:
             failed.append((name, error))
     if failed and not (wish.allow_degraded and (vectors or wish.mode == "hybrid")):
         raise failed[0][1]

@@ -72,8 +72,7 @@ class Pass:
             yield from self._pump()
             yield from require_unchanged(self.target, self.report.field)
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
-            if isinstance(error, Exception):
-                yield from self._finish_if_possible()
+            yield from self._finish_if_possible()
             if not isinstance(error, NotAttached):
                 yield from self._save_if_possible()
             raise error

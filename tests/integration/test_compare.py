@@ -11,6 +11,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 import es_semantic
+from es_semantic.config import SentenceTransformersModel
 from es_semantic.embedding import Embeddings, ModelProfile
 from es_semantic.errors import ModelUnavailable, SchemaError, UsageError
 from es_semantic.evaluation.metrics import METRICS, NDCG
@@ -171,6 +172,17 @@ def test_a_model_that_fails(client: Elasticsearch, make_index: MakeIndex, scratc
         es_semantic.compare_models(client, {"a": TinyEmbedder(), "b": Broken("broken")}, index, fields=["title"])
     assert len(scratch()) == 2
     assert all(remains(client, name) == NOTHING for name in scratch())
+
+
+def test_a_model_that_is_not_there_is_told_before_another_has_embedded(
+    client: Elasticsearch, make_index: MakeIndex, scratch: Any
+) -> None:
+    index = own(client, make_index)
+    first = TinyEmbedder()
+    missing = SentenceTransformersModel(provider="sentence-transformers", name="no/such-model", offline=True)
+    with pytest.raises(ModelUnavailable, match="no/such-model"):
+        es_semantic.compare_models(client, {"a": first, "b": missing}, index, fields=["title"])
+    assert (first.texts, scratch()) == ([], [])
 
 
 def test_wrong_use(client: Elasticsearch, make_index: MakeIndex, tmp_path: Path, cli: Cli) -> None:

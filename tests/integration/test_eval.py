@@ -183,7 +183,7 @@ def test_nothing_is_left_behind(client: Elasticsearch) -> None:
         assert scratch.report.embedded == len(corpus())
         return "done"
 
-    assert run(client, with_scratch(content, TinyEmbedder(), use, unwatched)) == "done"
+    assert run(client, with_scratch(content, TinyEmbedder(), use, unwatched)) == ("done", ())
     assert remains(client, used[0]) == NOTHING
 
 

@@ -16,16 +16,10 @@ from es_semantic.schema.attach import attach_steps
 from es_semantic.schema.binding import read_bindings
 from es_semantic.schema.lookup import find_binding
 from es_semantic.schema.roles import worker_role
-from tests.attaching import pipelines_of, run_until, template_body
+from tests.attaching import mappings_of, pipelines_of, put_template, run_until, template_body
 from tests.embedder import TinyEmbedder
-from tests.integration.test_attach_targets import (
-    MakeStreams,
-    add,
-    components,
-    make_streams,
-    mappings_of,
-    put_template,
-)
+from tests.integration.test_attach_streams import MakeStreams, add, make_streams
+from tests.integration.test_attach_targets import components
 from tests.integration.test_cli import Cli, cli
 from tests.nodes import MakeIndex, SecuredNode, remove_everything
 

@@ -149,7 +149,9 @@ def test_the_order_of_retrievers_does_not_matter(corpus: Corpus, data: st.DataOb
     tree = data.draw(fused_trees().filter(lambda tree: "pinned" not in tree).map(apart))
     target = data.draw(st.sampled_from(corpus.targets))
     ((kind, root),) = tree.items()
-    changed = {kind: {**root, "retrievers": data.draw(st.permutations(root["retrievers"]))}}
+    # Two, because from three numbers on the last digit of their sum may depend on their order, as in Elasticsearch.
+    root = {**root, "retrievers": root["retrievers"][:2]}
+    tree, changed = {kind: root}, {kind: {**root, "retrievers": data.draw(st.permutations(root["retrievers"]))}}
     assert found(retrieve(corpus, target, changed)) == found(retrieve(corpus, target, tree))
 
 

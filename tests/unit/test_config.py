@@ -6,43 +6,23 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
 from es_semantic.config import (
     DEFAULT_FIELD_NAME,
     DEFAULT_MODEL,
     Config,
-    ConnectionSettings,
     OpenAIModel,
     SentenceTransformersModel,
     find_config,
     load_config,
-    parse_config,
 )
-from es_semantic.config.document import SECRET_KEYS
 from es_semantic.errors import ConfigError
+from tests.configs import FILE, parse, refuse
 
 TOP = "connection, node, models, rerankers, embedding_cache, semantic_fields"
 
 EXAMPLE = Path(__file__).parents[2] / "es-semantic.example.yml"
-FILE = "es-semantic.yml"
-
-
-def parse(text: str, **env: str) -> Config:
-    return parse_config(text, filename=FILE, env=env)
-
-
-def refuse(text: str, **env: str) -> list[str]:
-    """The lines of the error."""
-    with pytest.raises(ConfigError) as caught:
-        parse(text, **env)
-    # A context would carry the values into every traceback.
-    assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None
-    return str(caught.value).splitlines()
 
 
 @pytest.fixture
@@ -322,77 +302,6 @@ def test_each_mistake_is_named_with_its_line(text: str, lines: list[str]) -> Non
 def test_mistakes_of_all_sections_are_listed_in_the_order_of_the_file() -> None:
     refused = refuse("node: {port: x}\nmodels: {m: {provider: x}}\nnope: 1\nconnection: {url: x}\n")
     assert [line.split(":")[1] for line in refused] == ["1", "2", "3", "4"]
-
-
-# Secrets
-
-
-def test_every_secret_field_is_a_secret_key() -> None:
-    fields = [*ConnectionSettings.model_fields.items(), *OpenAIModel.model_fields.items()]
-    assert {name for name, field in fields if "SecretStr" in str(field.annotation)} == SECRET_KEYS
-
-
-SECRETS = st.text(st.characters(categories=["L", "N"]), min_size=12, max_size=40).map("Q7x".__add__)
-WRONG = [
-    "connection: {{api_key: [{s}]}}",
-    "connection: {{api_key: {{{s}: 1, {s}: 2}}}}",
-    "connection: {{api_key: {s}, username: 5, password: [{s}], urll: {s}}}",
-    "connection: {{password: {s}}}",
-    "connection: {{url: 'http://user:{s}@host'}}",
-    "connection: {{url: 'http://user:{s}/@host'}}",
-    "connection: {{url: 'http://[{s}]'}}",
-    "connection: {{api_key: *{s}}}",
-    "connection: {{api_key: !{s}}}",
-    "connection: {{api_key: !{s}!x y}}",
-    "connection: {{api_key: !!int '{s}'}}",
-    "connection: {{api_key: &{s} }}, x]",
-    "connection: {{password: '{s}', api_key: '{s}', username: {s}}}",
-    "connection:\n  password '{s}'\n  api_key: x",
-    "connection: {s}",
-    "node: {{port: '{s}', heap: '{s}'}}",
-    "models: {{m: {{provider: '{s}', api_key: '{s}'}}}}",
-    "models: {{m: {{provider: openai, api_key: '{s}', name: 5}}}}",
-    "models: {{m: {{provider: openai, api_key: ['{s}'], name: '{s}', dimensions: '{s}', timeout: '{s}'}}}}",
-    "models: '{s}'",
-    "semantic_fields: [{{index: '{s}', fields: '{s}', model: '{s}'}}]",
-    "semantic_fields: [{{index: a, fields: [a], model: '{s}'}}]",
-    "'{s}'",
-    "api_key: '{s}'",
-]
-
-
-@given(SECRETS)
-def test_no_error_shows_a_value_of_the_file(secret: str) -> None:
-    for template in WRONG:
-        assert secret not in "\n".join(refuse(template.format(s=secret))), template
-
-
-@given(SECRETS)
-def test_no_error_shows_a_value_of_the_environment(secret: str) -> None:
-    reference = '"${SECRET}"'
-    for template in WRONG:
-        text = template.replace("'{s}'", "{s}").replace("'http", "http").replace("'}}", "}}")
-        lines = refuse(text.format(s=reference).replace('/"${', "/${"), SECRET=secret)
-        assert secret not in "\n".join(lines), template
-    for name in ("ES_SEMANTIC_URL", "SECRET"):
-        lines = refuse("connection: {url: '${SECRET:-http://a}'}", **{name: f"ftp://{secret}"})
-        assert secret not in "\n".join(lines)
-
-
-@given(SECRETS)
-def test_no_repr_shows_a_value(secret: str) -> None:
-    text = yaml.safe_dump(
-        {
-            "connection": {"api_key": secret, "ca_certs": "${SECRET}", "url": "http://${SECRET}.example"},
-            "models": {"m": {"provider": "openai", "name": "${SECRET}", "api_key": "${SECRET}"}},
-            "semantic_fields": [{"index": "${SECRET}", "fields": ["${SECRET}"]}],
-        }
-    )
-    config = parse(text, SECRET=secret)
-    parts = [config, config.connection, config.models, config.semantic_fields, config.model("m")]
-    assert secret not in "".join(f"{part!r}{part}" for part in parts)
-    assert config.connection.api_key == SecretStr(secret)
-    assert config.semantic_fields[0].fields == [secret]
 
 
 # The environment and the file system

@@ -91,7 +91,10 @@ def test_the_order_of_the_legs_changes_only_ties(both: tuple[Case, list[int]]) -
         weights=[weights[place] for place in order],
         normalizers=[normalizers[place] for place in order],
     )
-    assert {document.key: document.score for document in shuffled} == scores
+    # From three numbers on the last digit may depend on their order, as in Elasticsearch.
+    most = max((abs(score) for score in scores.values()), default=0.0)
+    off = len(ranked) * 2.0**-23 * most if len(ranked) > 2 else 0
+    assert {document.key: document.score for document in shuffled} == pytest.approx(scores, rel=0, abs=off)
 
 
 @given(cases(), st.integers(-8, 8))

@@ -75,18 +75,20 @@ def single(number: float) -> float:
 
 
 def summed(legs: Legs[K], terms: Sequence[NDArray[np.floating[Any]]], tie: Tie[K] | None) -> list[Fused[K]]:
-    """Return the documents by the sum of their ``terms``: what each leg adds for each of its ranks, single precision.
+    """Return the documents by the sum of their ``terms``: what each leg adds for each of its ranks.
 
-    Sums are rounded once, so that the order of the legs does not matter.
+    Sums are made leg by leg in the precision of the terms: with single precision, as Elasticsearch's own fusion has it,
+    what is a tie there is one here, and from the third leg on the last digit may depend on the order of the legs. With
+    double precision it does not, because the sum is rounded once.
 
     Raises:
         UsageError: a leg names a key twice.
     """
     rows = placed(legs)
-    totals = np.zeros(len(rows))
+    totals = np.zeros(len(rows), dtype=np.result_type(np.float32, *terms))
     numbers = {key: number for number, key in enumerate(rows)}
     for leg, added in zip(legs, terms, strict=True):
-        totals[[numbers[key] for key, _ in leg]] += added.astype(np.float32)
+        totals[[numbers[key] for key, _ in leg]] += added
     scores = totals.astype(np.float32).tolist()
     return ordered([Fused(key, score, tuple(row)) for (key, row), score in zip(rows.items(), scores, strict=True)], tie)
 

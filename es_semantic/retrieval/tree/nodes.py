@@ -176,7 +176,7 @@ class TextSimilarityReranker(Over, Compound):
 
     ``inference_id`` names a configured reranker, else an inference endpoint of the cluster. ``field`` may be a list of
     fields here, whose texts are joined by newlines. With ``allow_rerank_failures`` the child's order stays where the
-    reranker fails.
+    reranker fails. With ``chunk_rescorer`` it reads the best parts of each text, and the best of these counts.
     """
 
     field: StrictStr | tuple[StrictStr, ...]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from es_semantic.errors import InvalidRetriever
+from es_semantic.retrieval.tree.chunking import read_chunking
 from es_semantic.retrieval.tree.nodes import PinnedDocument, QueryVectorBuilder, RescoreVector, TextEmbedding
 from es_semantic.retrieval.tree.plain import X_CONTENT_PARSE, native, plain, refuse, short, text
 from es_semantic.retrieval.tree.reading import (
@@ -183,7 +184,9 @@ def chunk_rescorer(value: Any, at: At) -> dict[str, Any]:
     found = read_object(known, here, {"size": WHOLE, "chunking_settings": settings})
     if found.get("size", 1) < 1:
         replace(at, path=f"{at.path}.size").illegal(f"size must be greater than 0, was: {found['size']}")
-    return {**plain(value, at.path), **found}
+    kept = {**plain(value, at.path), **found}
+    read_chunking(kept, at.path)
+    return kept
 
 
 def pinned_document(value: Any, at: At) -> PinnedDocument:
