@@ -16,7 +16,7 @@ from es_semantic.deadline import in_milliseconds
 from es_semantic.errors import ClusterError, EsSemanticError, InvalidQuery, RequestFailed
 from es_semantic.retrieval.evaluate import Means, evaluate
 from es_semantic.retrieval.explain import explanation
-from es_semantic.retrieval.found import Degraded, Found, Ranking, at_least
+from es_semantic.retrieval.found import Degraded, Found, Ranking, at_least, labels_of
 from es_semantic.retrieval.leaves import OLD_TIE, TIE, Leaf, leaf_body, leaves, lone_body
 from es_semantic.retrieval.matched import matched, only_ranked_count
 from es_semantic.retrieval.multi_field import expanded, has_multi_field
@@ -32,9 +32,10 @@ from es_semantic.retrieval.page import (
     with_true_scores,
 )
 from es_semantic.retrieval.query_vectors import Failed, Models, has_texts, with_vectors
-from es_semantic.retrieval.refusals import CALLERS_FAULT, refused, refused_search
+from es_semantic.retrieval.refusals import CALLERS_FAULT, out_of_time, refused, refused_search
 from es_semantic.retrieval.reranked import Rerankers
 from es_semantic.retrieval.tree.nodes import (
+    Auto,
     Json,
     Knn,
     Retriever,
@@ -178,7 +179,7 @@ def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
         path = url_path("/{}/_search", index)
         answer: Json = yield Request("POST", path, params, body, resend_refused=patient)
     except ClusterError as error:
-        if not patient and error.error_type in _TOO_SLOW:
+        if not patient and out_of_time(error):
             raise _late(query, root.name or kind(root)) from error
         raise refused(error, kind(root)) from error
     if leaf is not None and leaf.name:
@@ -194,7 +195,9 @@ def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
 
 def _search_leaves(query: Query, root: Retriever, legs: Sequence[Leaf], found: Found, header: Header) -> Steps[None]:
     """One ``_msearch`` with every leaf; ids and scores travel, and what retrievers above must read."""
-    tie: str = yield Remember(("tie",), 3_600.0, lambda: _tie(query))
+    tie: str | None = None
+    if not _flat(root):
+        tie = yield Remember(("tie",), 3_600.0, lambda: _tie(query))
     found.by_shard = tie == TIE
     extra = _leaf_extras(query)
     searches = [
@@ -213,8 +216,9 @@ def _search_leaves(query: Query, root: Retriever, legs: Sequence[Leaf], found: F
         if "error" not in response and not response.get("timed_out"):
             found.add(leg, response)
             continue
-        late = "error" not in response
-        failure = _late(query, leg.name) if late else refused_search(response, leg.path, _about(query))
+        failure = refused_search(response, leg.path, _about(query)) if "error" in response else None
+        if failure is None or out_of_time(failure):
+            failure = _late(query, leg.name)
         errors.append(failure)
         if not query.allow_degraded or response.get("status") in CALLERS_FAULT:
             raise failure
@@ -244,8 +248,9 @@ def _page(
     responses = answer["responses"]
     if page.ordered_there:
         responses = with_true_scores(responses, sent, ranking)
+    labels = labels_of(legs)
     hits = [
-        shaped(page, hit, found.places(key, legs), explanation(root, key, found) if page.explain else None)
+        shaped(page, hit, found.places(key, labels), explanation(root, key, found) if page.explain else None)
         for key, hit in read_hits(page, ranking, responses[0])
     ]
     first, last = responses[0], responses[-1]
@@ -275,6 +280,11 @@ def _blamed(
             except RequestFailed as refusal:
                 return refused(refusal, leg.path)
     return refused(error, path)
+
+
+def _flat(root: Retriever) -> bool:
+    """Return whether these are leaves under ``auto``: ties are ours to break there, by rank, and sorting costs time."""
+    return isinstance(root, Auto) and all(isinstance(child, Standard | Knn) for _, child in root.children)
 
 
 def _tie(query: Query) -> Steps[str]:
@@ -333,9 +343,6 @@ def _about(query: Query) -> str:
 
 _STABLE = {"pre_filter_shard_size": "2147483647"}
 """Keeps shards in one order, which ``_shard_doc`` counts by: else a leaf that is sorted by a field would change it."""
-
-_TOO_SLOW = ("search_timeout_exception", "timeout_exception")
-"""What Elasticsearch calls a search that has not answered from all its shards in time."""
 
 _KEPT = ",".join(
     [

@@ -63,7 +63,7 @@ class Found:
         for rank, hit in enumerate(response.get("hits", {}).get("hits", [])):
             key = key_of(hit)
             ranking.append((key, hit["_score"] if hit["_score"] is not None else 0.0))
-            # Without a sort, as old servers want it for rescoring, the order is all that is known.
+            # Without a sort the order is all that is known.
             self.ties.setdefault(key, (hit["sort"][-1] if "sort" in hit else rank, key))
             self.carried.setdefault(key, {}).update(hit.get("fields", {}))
             if "_explanation" in hit:
@@ -86,14 +86,16 @@ class Found:
             self._places[path] = {known: Place(rank, score) for rank, (known, score) in ranking}
         return self._places[path].get(key)
 
-    def places(self, key: Key, legs: Sequence[Leaf]) -> dict[str, Place]:
-        """Return the document's rank and score in each leaf that has found it, by the leaf's name.
+    def places(self, key: Key, labels: Mapping[str, str]) -> dict[str, Place]:
+        """Return the document's rank and score in each leaf that has found it; ``labels`` name leaves, by path."""
+        found = {label: self.place(path, key) for path, label in labels.items()}
+        return {label: place for label, place in found.items() if place is not None}
 
-        Leaves of one name go by their paths.
-        """
-        names = Counter(leaf.name for leaf in legs)
-        found = {leaf.name if names[leaf.name] == 1 else leaf.path: self.place(leaf.path, key) for leaf in legs}
-        return {name: place for name, place in found.items() if place is not None}
+
+def labels_of(legs: Sequence[Leaf]) -> dict[str, str]:
+    """Return what hits call each leaf, by its path: its name, but the path itself where several have one name."""
+    names = Counter(leaf.name for leaf in legs)
+    return {leaf.path: leaf.name if names[leaf.name] == 1 else leaf.path for leaf in legs}
 
 
 def within_bounds(ranking: Ranking) -> Ranking:

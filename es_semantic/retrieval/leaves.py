@@ -79,17 +79,17 @@ def _leaves(node: Retriever, path: str, above: Leaf) -> Iterator[Leaf]:
         yield from _leaves(child, f"{path}.{way}.{kind(child)}", below)
 
 
-def leaf_body(leaf: Leaf, *, tie: str, explain: bool = False) -> Json:
+def leaf_body(leaf: Leaf, *, tie: str | None, explain: bool = False) -> Json:
     """Return the search of a leaf: ids and scores, and what must be carried; no ``_source``.
 
     Hits of equal score come in the order of ``tie``: ``_shard_doc``, as Elasticsearch's own compound retrievers have
-    it, or ``_doc`` where a server does not sort by that.
+    it, or ``_doc`` where a server does not sort by that; by None in the same order, which is then not told.
     """
     body: Json = {
         "size": leaf.size,
         "_source": False,
         "track_total_hits": False,
-        "sort": ["_score", tie],
+        **({"sort": ["_score", tie]} if tie is not None else {}),
         **_query_of(leaf),
     }
     if leaf.node.min_score is not None and not isinstance(leaf.node, Pinned):
@@ -165,11 +165,11 @@ def _query_of(leaf: Leaf) -> Json:
     return {"knn": knn}
 
 
-def _standard_options(node: Standard, tie: str) -> Json:
+def _standard_options(node: Standard, tie: str | None) -> Json:
     options: Json = {}
     if node.sort is not None:
         given = node.sort if isinstance(node.sort, list) else [node.sort]
-        options |= {"sort": [*given, tie], "track_scores": True}
+        options |= {"sort": [*given, tie] if tie is not None else given, "track_scores": True}
     if node.collapse is not None:
         # Nobody would see inner hits of a leaf.
         options["collapse"] = {name: value for name, value in node.collapse.items() if name != "inner_hits"}

@@ -29,3 +29,8 @@ def refused_search(response: Mapping[str, Any], path: str, about: str) -> EsSema
     if not isinstance(error, RequestFailed) or error.status != 400:
         return error
     return InvalidRetriever(path, *reason_of(response), hint=error.hint)
+
+
+def out_of_time(error: EsSemanticError) -> bool:
+    """Return whether a search that was to answer from all its shards did not do so in time (measured on 9.4.3)."""
+    return isinstance(error, RequestFailed) and error.status == 429 and "Time exceeded" in error.what

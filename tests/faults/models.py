@@ -15,7 +15,10 @@ from tests.embedder import TinyEmbedder
 
 
 class ModelServer(ThreadingHTTPServer):
-    """``fault`` is None, ``refuse`` (503), ``hang`` (no answer until ``released``) or ``few`` (a score is missing)."""
+    """``fault`` is None or one of these.
+
+    ``refuse`` (503), ``reject`` (400), ``hang`` (no answer until ``released``), ``few`` (a score is missing).
+    """
 
     daemon_threads = True
 
@@ -54,6 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.released.wait(30)
         if self.server.fault == "refuse":
             self._answer(503, {"error": "overloaded"})
+        elif self.server.fault == "reject":
+            self._answer(400, {"error": {"message": "input is too long"}})
         elif self.path.endswith("/embeddings"):
             vectors = [TinyEmbedder().vector(text).tolist() for text in body["input"]]
             self._answer(200, {"data": [{"index": at, "embedding": vector} for at, vector in enumerate(vectors)]})

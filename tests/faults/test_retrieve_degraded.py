@@ -13,10 +13,11 @@ import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 import es_semantic
-from es_semantic.config import Config
+from es_semantic.config import Config, CrossEncoderSettings
 from es_semantic.errors import (
     Forbidden,
     IndexUnavailable,
+    InputRejected,
     InvalidRetriever,
     ModelUnavailable,
     RequestFailed,
@@ -126,6 +127,17 @@ class TestEmbedder:
         breaks(scene.models, fault)
         with pytest.raises(ModelUnavailable, match="not embedded within" if fault == "hang" else "embeddings|server"):
             scene.retrieve(rrf(OLD, by_meaning(unheard())), deadline=0.5)
+
+    def test_a_text_that_the_model_refuses_leaves_what_the_words_find(self, scene: Scene) -> None:
+        scene.models.fault = "reject"
+        tree = rrf(OLD, by_meaning(unheard()))
+        answer = scene.retrieve(tree, allow_degraded=True)
+        assert (ids(answer), missing(answer)) == (["1", "3"], ["rrf.retrievers[1].knn"])
+        with pytest.raises(InputRejected):
+            scene.retrieve(tree)
+        options: Json = {"model": scene.models.embedding, "allow_degraded": True}
+        found = es_semantic.search(scene.through, scene.index, f"old {unheard()}", **options)
+        assert ([hit.id for hit in found.hits], [each.leg for each in found.degraded]) == (["1", "3"], ["knn"])
 
     def test_down_with_nothing_else_to_find_is_an_error(self, scene: Scene) -> None:
         scene.models.fault = "refuse"
@@ -278,6 +290,17 @@ class TestReranker:
             ranks = range(1, len(ids(answer)) + 1)
             assert [hit["_score"] for hit in answer["hits"]["hits"]] == pytest.approx([1 / rank for rank in ranks])
             assert missing(answer) == ["text_similarity_reranker"]
+
+    def test_a_model_that_cannot_be_loaded(self, scene: Scene) -> None:
+        gone = CrossEncoderSettings(provider="cross-encoder", name="no/such-model", offline=True)
+        config = scene.config.model_copy(update={"rerankers": {"words": gone}})
+        tree = reranked(rrf(OLD, WALL))
+        with pytest.raises(RerankerUnavailable, match="no/such-model"):
+            es_semantic.retrieve(scene.through, scene.index, retriever=tree, config=config)
+        answer = es_semantic.retrieve(
+            scene.through, scene.index, retriever=tree, config=config, allow_degraded=True, deadline=5
+        )
+        assert (ids(answer), missing(answer)) == (ids(scene.retrieve(rrf(OLD, WALL))), ["text_similarity_reranker"])
 
     def test_equal_scores_keep_the_order_that_came_in(self, scene: Scene) -> None:
         tree = reranked(rrf(OLD, WALL), inference_text="nobody writes this")

@@ -174,6 +174,40 @@ def test_a_model_that_fails(client: Elasticsearch, make_index: MakeIndex, scratc
     assert all(remains(client, name) == NOTHING for name in scratch())
 
 
+def test_judgements_of_another_index_are_told_before_anything_is_embedded(
+    client: Elasticsearch, make_index: MakeIndex, scratch: Any, tmp_path: Path
+) -> None:
+    index = make_index({"title": TEXT}, documents={"another": {"title": "a text"}})
+    first = TinyEmbedder()
+    judged = csv_file(tmp_path / "judged.csv")
+    with pytest.raises(UsageError, match=r"none of the \d+ judged documents is in"):
+        es_semantic.compare_models(client, {"a": first, "b": Noise()}, index, judgements=judged, fields=["title"])
+    assert (first.texts, scratch()) == ([], [])
+
+
+def test_queries_of_a_file_for_the_documents_of_a_folder(client: Elasticsearch, tmp_path: Path) -> None:
+    folder = beir_folder(tmp_path / "set")
+    asked = tmp_path / "queries.txt"
+    asked.write_text("\n".join(list(queries().values())[:3]) + "\n")
+    found = es_semantic.compare_models(client, {"a": TinyEmbedder(), "b": Noise()}, dataset=folder, queries=asked)
+    assert (len(found.queries), found.judged) == (3, None)
+    with pytest.raises(UsageError, match="two ways"):
+        es_semantic.compare_models(
+            client,
+            {"a": TinyEmbedder(), "b": Noise()},
+            dataset=folder,
+            queries=asked,
+            judgements=csv_file(tmp_path / "judged.csv"),
+        )
+
+
+def test_texts_without_spaces_make_queries(client: Elasticsearch, make_index: MakeIndex) -> None:
+    index = make_index({"title": TEXT}, documents={str(n): {"title": f"{n}" + "x" * 12_000} for n in range(3)})
+    client.indices.refresh(index=index)
+    found = es_semantic.compare_models(client, {"a": TinyEmbedder(), "b": Noise()}, index, fields=["title"])
+    assert sorted(map(len, found.queries.values())) == [200, 200, 200]
+
+
 def test_a_model_that_is_not_there_is_told_before_another_has_embedded(
     client: Elasticsearch, make_index: MakeIndex, scratch: Any
 ) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch, Elasticsearch
 
 import es_semantic
-from es_semantic.cluster.steps import Steps, run
+from es_semantic.cluster.steps import Request, Steps, run
 from es_semantic.embedding import PROBE_TEXT, Embeddings
 from es_semantic.errors import FingerprintMismatch, ModelUnavailable, NotAttached, UsageError
 from es_semantic.evaluation.evaluate import MODES
@@ -200,6 +201,28 @@ def test_nothing_is_left_behind_by_what_goes_wrong(client: Elasticsearch, error:
     with pytest.raises(error):
         run(client, with_scratch(content, TinyEmbedder(), use, unwatched))
     assert remains(client, used[0]) == NOTHING
+
+
+def test_what_cannot_be_removed_is_named_and_costs_no_result(client: Elasticsearch) -> None:
+    """A pipeline that another index uses cannot be deleted."""
+    content = corpus_content(lambda: list(corpus().items()), analyzer="standard", chunk="never")
+    used: list[str] = []
+
+    def use(scratch: Scratch) -> Steps[str]:
+        pipeline = f"es-semantic-{scratch.index}"
+        used.append(f"test-{uuid.uuid4().hex[:12]}")
+        settings = {"index.final_pipeline": pipeline, "index.number_of_replicas": 0}
+        yield Request("PUT", f"/{used[-1]}", body={"settings": settings})
+        used.append(pipeline)
+        return "done"
+
+    try:
+        result, notes = run(client, with_scratch(content, TinyEmbedder(), use, unwatched))
+        assert (result, notes) == ("done", (f"could not be removed, please do: pipeline {used[1]}",))
+        assert remains(client, used[1].removeprefix("es-semantic-")) == {"index": 0, "pipelines": 1, "control": 0}
+    finally:
+        client.indices.delete(index=used[0])
+        client.ingest.delete_pipeline(id=used[1])
 
 
 def test_a_model_that_fails_while_it_embeds(client: Elasticsearch, caplog: pytest.LogCaptureFixture) -> None:

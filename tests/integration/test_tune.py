@@ -88,6 +88,26 @@ def test_a_tuned_ranking_changes_the_next_search(client: Elasticsearch, index: s
     assert ids() != before
 
 
+def test_what_was_tuned_for_other_fields_is_not_stored(client: Elasticsearch, index: str, tmp_path: Path) -> None:
+    folder = beir_folder(tmp_path / "set")
+    found = es_semantic.tune(client, index, dataset=folder, model=Noise(), fields=["title", "text^2"])
+    assert (found.helps, found.stored) == (True, False)
+    assert "--fields" in found.notes[-1]
+    assert binding_of(client, index).ranking == BAD
+
+
+def test_what_cannot_be_stored_is_a_note(client: Elasticsearch, index: str, tmp_path: Path) -> None:
+    folder = beir_folder(tmp_path / "set")
+    client.indices.put_settings(index=index, settings={"index.blocks.read_only": True})
+    try:
+        found = es_semantic.tune(client, index, dataset=folder, model=Noise())
+    finally:
+        client.indices.put_settings(index=index, settings={"index.blocks.read_only": None})
+    assert (found.helps, found.stored) == (True, False)
+    assert "not stored" in found.notes[-1]
+    assert "read-only" in found.notes[-1]
+
+
 def test_looking_without_storing(client: Elasticsearch, index: str, tmp_path: Path) -> None:
     found = es_semantic.tune(client, index, dataset=beir_folder(tmp_path / "set"), model=Noise(), store=False)
     assert found.helps
