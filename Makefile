@@ -5,7 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 BENCH := .venv-bench/bin
-BENCHMARKS ?= embedding backfill writes lag memory
+BENCHMARKS ?= embedding backfill writes lag memory search recall
+# Two processes, each with nodes of its own; a file's tests stay together, because they share what is costly to make.
+SHARED := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test lint unit integration bench soak clean
 
@@ -21,10 +23,10 @@ lint: .venv/test-ready
 	$(BIN)/lint-imports --no-logo
 
 unit: .venv/test-ready
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(SHARED) tests/unit
 
 integration: .venv/test-ready
-	$(BIN)/python -m pytest tests/integration tests/contracts tests/faults
+	$(BIN)/python -m pytest $(SHARED) tests/integration tests/contracts tests/faults
 
 bench: .venv-bench/ready
 	@$(BENCH)/python -m benchmarks.node $(BENCHMARKS)

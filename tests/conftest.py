@@ -8,8 +8,9 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# Not the cache of whoever runs the tests; subprocesses inherit it.
-_cache = tempfile.TemporaryDirectory(prefix="es-semantic-test-cache-")
-os.environ["ES_SEMANTIC_EMBEDDING_CACHE"] = str(Path(_cache.name) / "embeddings.sqlite")
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Not the cache of whoever runs the tests; subprocesses inherit it, and so do workers that share the tests.
+    _cache = tempfile.TemporaryDirectory(prefix="es-semantic-test-cache-")
+    os.environ["ES_SEMANTIC_EMBEDDING_CACHE"] = str(Path(_cache.name) / "embeddings.sqlite")
 
 pytest_plugins = ["tests.nodes"]
