@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +25,7 @@ import es_semantic
 from es_semantic.embedding import PROBE_TEXT, Embeddings
 from es_semantic.errors import EsSemanticError, InputRejected
 from es_semantic.schema.control import CONTROL_INDEX
+from es_semantic.sync import feed, window
 from es_semantic.sync.follow import Events
 from es_semantic.sync.report import SyncReport
 from tests.embedder import TinyEmbedder
@@ -239,60 +242,54 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-_WORKER = f"""
-import json, sys, time
-from elasticsearch import Elasticsearch
-import es_semantic
-from es_semantic.sync import feed, window
-from tests.faults.workers import Counting
+_PROCESSES = multiprocessing.get_context("forkserver")
+"""Workers are forked from a process that has imported everything: importing takes longer than most of them live."""
 
-feed.LARGEST_PAGE, window.WINDOW = {PAGE}, {WINDOW}
-options = json.loads(sys.argv[3])
-pause = options.pop("pause", 0)
+_PROCESSES.set_forkserver_preload(["tests.faults.workers"])
 
-def meanwhile(texts):
-    time.sleep(pause)
-    print(len(texts), flush=True)
 
-print("started", flush=True)
-report = es_semantic.sync(Elasticsearch(sys.argv[1]), sys.argv[2], model=Counting(meanwhile), **options)
-print("done", flush=True)
-"""
+def _work(said: Connection, node_url: str, index: str, pause: float, options: Mapping[str, Any]) -> None:
+    def meanwhile(texts: Sequence[str]) -> None:
+        time.sleep(pause)
+        said.send(len(texts))
+
+    feed.LARGEST_PAGE, window.WINDOW = PAGE, WINDOW
+    said.send(0)
+    es_semantic.sync(Elasticsearch(node_url), index, model=Counting(meanwhile), **options)
 
 
 class WorkerProcess:
-    """``es_semantic.sync`` in a process of its own, which prints how many texts it embeds."""
+    """``es_semantic.sync`` in a process of its own, which tells how many texts it embeds."""
 
     def __init__(self, node_url: str, index: str, *, pause: float = 0, **options: Any) -> None:
-        command = [sys.executable, "-c", _WORKER, node_url, index, json.dumps({"pause": pause, **options})]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-        assert self._process.stdout is not None
-        self._lines = self._process.stdout
+        self._said, said = _PROCESSES.Pipe(duplex=False)
+        self._process = _PROCESSES.Process(target=_work, args=(said, node_url, index, pause, options))
+        self._process.start()
+        said.close()
         self.embedded = 0
 
     def wait_for_start(self, batches: int = 0) -> None:
         """Wait until it begins its sync, and has begun to embed so many batches."""
-        for number in range(batches + 1):
-            line = self._lines.readline().strip()
-            assert line, self._process.communicate()[1]
-            if number:
-                self.embedded += int(line)
+        for _ in range(batches + 1):
+            self.embedded += self._said.recv()
 
     def kill(self) -> None:
         """``kill -9``."""
         self._process.kill()
-        self._finish()
+        assert self._end() in (0, -signal.SIGKILL)
 
     def wait(self) -> None:
         """Wait until it has done all."""
-        assert self._finish() == "done"
+        assert self._end() == 0
 
-    def _finish(self) -> str:
-        output, errors = self._process.communicate(timeout=180)
-        lines = output.split()
-        self.embedded += sum(int(line) for line in lines if line.isdigit())
-        assert "Traceback" not in errors, errors
-        return lines[-1] if lines else ""
+    def _end(self) -> int | None:
+        # It is killed while it may be telling something.
+        with suppress(EOFError, OSError):
+            while True:
+                self.embedded += self._said.recv()
+        self._process.join(180)
+        self._said.close()
+        return self._process.exitcode
 
 
 _COMMAND_LINE = """
