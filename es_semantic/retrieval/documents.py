@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from es_semantic.retrieval.found import Key, Ranking
+from es_semantic.retrieval.found import Key, Ranking, is_number
 from es_semantic.retrieval.tree.nodes import Json
 
 
 def documents_query(keys: Iterable[Key]) -> Json:
     """Return the query that matches exactly these documents, none where there are none; it scores nothing."""
-    groups = _groups((key, 0.0) for key in keys)
+    wanted = list(keys)
+    groups = _groups((key, 0.0) for key in wanted if not is_number(key))
     those = [_in(place, [{"ids": {"values": [doc_id for doc_id, _ in ids]}}]) for place, ids in groups.items()]
+    numbers: dict[str, list[int]] = {}
+    for index, _, number in filter(is_number, wanted):
+        numbers.setdefault(index, []).append(int(number))
+    those += [
+        {"bool": {"filter": [{"term": {"_index": index}}, {"terms": {"_seq_no": some}}]}}
+        for index, some in numbers.items()
+    ]
     return {"bool": {"filter": [{"bool": {"should": those}}]}} if those else {"match_none": {}}
 
 

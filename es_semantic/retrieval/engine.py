@@ -11,13 +11,13 @@ from typing import Literal
 import orjson
 
 from es_semantic.cluster.failures import LICENCE
-from es_semantic.cluster.steps import Forget, Remember, Request, Steps, url_path
+from es_semantic.cluster.steps import Forget, Request, Steps, url_path
 from es_semantic.deadline import in_milliseconds
 from es_semantic.errors import ClusterError, EsSemanticError, InvalidQuery, RequestFailed
 from es_semantic.retrieval.evaluate import Means, evaluate
 from es_semantic.retrieval.explain import explanation
 from es_semantic.retrieval.found import Degraded, Found, Ranking, at_least, labels_of
-from es_semantic.retrieval.leaves import OLD_TIE, TIE, Leaf, leaf_body, leaves, lone_body
+from es_semantic.retrieval.leaves import NUMBER, TIE, Leaf, leaf_body, leaves, lone_body
 from es_semantic.retrieval.matched import matched, only_ranked_count
 from es_semantic.retrieval.multi_field import expanded, has_multi_field
 from es_semantic.retrieval.native import runs_natively, unheeded
@@ -34,8 +34,8 @@ from es_semantic.retrieval.page import (
 from es_semantic.retrieval.query_vectors import Failed, Models, has_texts, with_vectors
 from es_semantic.retrieval.refusals import CALLERS_FAULT, out_of_time, refused, refused_search
 from es_semantic.retrieval.reranked import Rerankers
+from es_semantic.retrieval.ties import STABLE, Tie, ties_of
 from es_semantic.retrieval.tree.nodes import (
-    Auto,
     Json,
     Knn,
     Retriever,
@@ -110,13 +110,17 @@ def answer_steps(query: Query, models: Models, rerankers: Rerankers) -> Steps[An
     ]
     if not legs:
         raise next(iter(failed.values()))
-    header = _header(query, root)
-    yield from _search_leaves(query, root, legs, found, header)
-    means = Means(query.index, header, _leaf_extras(query), rerankers, query.deadline, query.allow_degraded)
-    ranking = yield from evaluate(root, kind(root), found, means)
-    body = yield from _page(query, root, ranking, legs, found, header)
+    means = Means(
+        query.index, _header(query, root), _leaf_extras(query), rerankers, query.deadline, query.allow_degraded
+    )
+    for tie in (yield from ties_of(root, query.page, query.index, query.params)):
+        attempt = Found(degraded=list(found.degraded))
+        body = yield from _ranked(query, root, legs, attempt, means, tie)
+        if body is not None:
+            break
+    assert body is not None
     body["took"] = round((time.perf_counter() - started) * 1000)
-    return Answer(body, "client", tuple(found.degraded))
+    return Answer(body, "client", tuple(attempt.degraded))
 
 
 def _natively(query: Query, root: Retriever, rerankers: Rerankers, found: Found) -> Steps[bool]:
@@ -193,13 +197,27 @@ def _native(query: Query, root: Retriever, found: Found) -> Steps[Answer]:
     return Answer(answer, "native", tuple(found.degraded))
 
 
-def _search_leaves(query: Query, root: Retriever, legs: Sequence[Leaf], found: Found, header: Header) -> Steps[None]:
+def _ranked(
+    query: Query, root: Retriever, legs: Sequence[Leaf], found: Found, means: Means, tie: Tie
+) -> Steps[Json | None]:
+    """Search the leaves, rank, and fetch the page; None where documents by number are not those that were ranked."""
+    yield from _search_leaves(query, root, legs, found, means, tie)
+    if tie == NUMBER and found.most_shards != 1:
+        return None
+    ranking = yield from evaluate(root, kind(root), found, means)
+    body: Json = yield from _page(query, root, ranking, legs, found, means.params)
+    if tie == NUMBER and len(body["hits"]["hits"]) < len(query.page.of(ranking)):
+        # Written since they were ranked, so that they have another number now; an id would find them.
+        return None
+    return body
+
+
+def _search_leaves(
+    query: Query, root: Retriever, legs: Sequence[Leaf], found: Found, means: Means, tie: Tie
+) -> Steps[None]:
     """One ``_msearch`` with every leaf; ids and scores travel, and what retrievers above must read."""
-    tie: str | None = None
-    if not _flat(root):
-        tie = yield Remember(("tie",), 3_600.0, lambda: _tie(query))
     found.by_shard = tie == TIE
-    extra = _leaf_extras(query)
+    header, extra = means.params, means.body
     searches = [
         (
             orjson.dumps({**header, "index": leg.index or query.index}),
@@ -228,7 +246,7 @@ def _search_leaves(query: Query, root: Retriever, legs: Sequence[Leaf], found: F
 
 
 def _page(
-    query: Query, root: Retriever, ranking: Ranking, legs: Sequence[Leaf], found: Found, header: Header
+    query: Query, root: Retriever, ranking: Ranking, legs: Sequence[Leaf], found: Found, header: Mapping[str, str]
 ) -> Steps[Json]:
     page, length = query.page, query.page.length(len(ranking))
     if "min_score" in page.body:
@@ -266,7 +284,7 @@ def _page(
 
 def _msearch(query: Query, searches: Sequence[Search], params: Mapping[str, str]) -> Request:
     lines = [line for search in searches for line in search]
-    return Request("POST", "/_msearch", {**params, **_STABLE}, lines, about=_about(query))
+    return Request("POST", "/_msearch", {**params, **STABLE}, lines, about=_about(query))
 
 
 def _blamed(
@@ -280,24 +298,6 @@ def _blamed(
             except RequestFailed as refusal:
                 return refused(refusal, leg.path)
     return refused(error, path)
-
-
-def _flat(root: Retriever) -> bool:
-    """Return whether these are leaves under ``auto``: ties are ours to break there, by rank, and sorting costs time."""
-    return isinstance(root, Auto) and all(isinstance(child, Standard | Knn) for _, child in root.children)
-
-
-def _tie(query: Query) -> Steps[str]:
-    """Which order of documents this server can sort by: old ones know ``_shard_doc`` in a point in time only."""
-    body = {"size": 0, "sort": [TIE], "track_total_hits": False}
-    params = {**query.params, "filter_path": "took"}
-    try:
-        yield Request("POST", url_path("/{}/_search", query.index), params, body)
-    except RequestFailed as error:
-        if error.status == 400 and TIE in error.what:
-            return OLD_TIE
-        raise
-    return TIE
 
 
 def _header(query: Query, root: Retriever) -> Header:
@@ -341,14 +341,12 @@ def _about(query: Query) -> str:
     return f"searching {query.index!r}"
 
 
-_STABLE = {"pre_filter_shard_size": "2147483647"}
-"""Keeps shards in one order, which ``_shard_doc`` counts by: else a leaf that is sorted by a field would change it."""
-
 _KEPT = ",".join(
     [
         "responses.error",
         "responses.status",
         "responses.timed_out",
+        "responses._shards.total",
         *(
             f"responses.hits.hits.{key}"
             for key in ("_index", "_id", "_routing", "_score", "sort", "fields", "matched_queries", "_explanation")

@@ -13,7 +13,10 @@ from es_semantic.retrieval.fusion.ranked import Place
 from es_semantic.retrieval.leaves import Leaf
 
 Key = tuple[str, str, str]
-"""One document by index, id and routing: with custom routing one id may stand in several shards of an index."""
+"""One document by index, id and routing: with custom routing one id may stand in several shards of an index.
+
+In an index of one shard it may be by index, no id, and sequence number.
+"""
 
 Ranking = list[tuple[Key, float]]
 """Documents and scores, best first."""
@@ -41,7 +44,7 @@ class Found:
 
     ``rankings`` are by the retriever's path; ``ties`` orders documents of equal score; ``carried`` has field values;
     ``explanations`` are Elasticsearch's own, and ``names`` those of the queries that have found a document, by path and
-    document. ``by_shard`` says that ties are Elasticsearch's own.
+    document. ``by_shard`` says that ties are Elasticsearch's own; ``most_shards`` is how many a leaf has searched.
     """
 
     rankings: dict[str, Ranking] = field(default_factory=dict)
@@ -51,6 +54,7 @@ class Found:
     names: dict[tuple[str, Key], list[str]] = field(default_factory=dict)
     degraded: list[Degraded] = field(default_factory=list)
     by_shard: bool = True
+    most_shards: int = 0
     _places: dict[str, dict[Key, Place]] = field(default_factory=dict)
 
     def tie(self, key: Key) -> tuple[Any, ...]:
@@ -71,6 +75,7 @@ class Found:
             if "matched_queries" in hit:
                 self.names[leaf.path, key] = hit["matched_queries"]
         self.rankings[leaf.path] = ranking
+        self.most_shards = max(self.most_shards, response.get("_shards", {}).get("total", 0))
 
     def by_score(self, ranking: Ranking) -> Ranking:
         """Return the documents in the order that Elasticsearch gives what a compound retriever has ranked."""
@@ -109,8 +114,20 @@ def at_least(ranking: Ranking, lowest: float) -> Ranking:
 
 
 def key_of(hit: Mapping[str, Any]) -> Key:
-    """Return which document a hit is."""
+    """Return which document a hit is: by its sequence number, the last of its sort values, where it has no id."""
+    if "_id" not in hit:
+        return number_key(hit["_index"], hit["sort"][-1])
     return hit["_index"], hit["_id"], hit.get("_routing", "")
+
+
+def number_key(index: str, number: int) -> Key:
+    """Return the key of the document with this sequence number in an index of one shard."""
+    return index, "", str(number)
+
+
+def is_number(key: Key) -> bool:
+    """Return whether it is by a sequence number: no id is empty."""
+    return not key[1]
 
 
 def shown(score: float) -> float:

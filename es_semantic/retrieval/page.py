@@ -16,7 +16,7 @@ import numpy as np
 
 from es_semantic.errors import InvalidQuery
 from es_semantic.retrieval.documents import documents_query, has_key, ranked_query
-from es_semantic.retrieval.found import Key, Ranking, key_of, shown
+from es_semantic.retrieval.found import Key, Ranking, is_number, key_of, number_key, shown
 from es_semantic.retrieval.fusion.ranked import Place
 from es_semantic.retrieval.tree.nodes import Json
 
@@ -116,6 +116,8 @@ def page_searches(
     documents = documents_query(key for key, _ in wanted)
     query = {"bool": {"must": [documents], "should": list(context)}} if context else documents
     fetch = {**body, "size": len(wanted), "track_total_hits": False, "query": query}
+    if any(is_number(key) for key, _ in wanted):
+        fetch["seq_no_primary_term"] = True
     if page.total is False and count.keys() <= {"runtime_mappings", "track_total_hits"}:
         return [fetch]
     everything = _any_of([documents_query(key for key, _ in ranking), *([] if only_ranked else matched)])
@@ -130,8 +132,10 @@ def read_hits(page: Page, ranking: Ranking, response: Mapping[str, Any]) -> list
     hits: list[Json] = response["hits"]["hits"]
     if page.ordered_there:
         return [(key_of(hit), hit) for hit in hits]
-    fetched = {key_of(hit): hit for hit in hits}
-    return [(key, fetched[key] | {"_score": shown(score)}) for key, score in page.of(ranking) if key in fetched]
+    wanted = page.of(ranking)
+    numbered = any(is_number(key) for key, _ in wanted)
+    fetched = {number_key(hit["_index"], hit["_seq_no"]) if numbered else key_of(hit): hit for hit in hits}
+    return [(key, fetched[key] | {"_score": shown(score)}) for key, score in wanted if key in fetched]
 
 
 def shaped(page: Page, hit: Json, places: Mapping[str, Place], explanation: Json | None) -> Json:
