@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# pytest-xdist gives its workers a width, which a console would keep from its import on.
+os.environ.pop("COLUMNS", None)
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     # Not the cache of whoever runs the tests; subprocesses inherit it, and so do workers that share the tests.

@@ -98,6 +98,8 @@ def asked(request: pytest.FixtureRequest, client: Elasticsearch) -> Iterator[Ask
         bulk(client, documents, refresh=True)
         es_semantic.attach(client, index, ["title", "text"], chunk="never")
         es_semantic.sync(client, index)
+        # Else segments merge meanwhile, and with the deleted documents in them BM25 scores change.
+        client.options(request_timeout=600).indices.forcemerge(index=index, max_num_segments=1)
         client.indices.refresh(index=index)
         texts, judgements = judged(dataset)
         yield Asked(dataset, index, texts, searched(client, index, texts), judgements)

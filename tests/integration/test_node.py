@@ -25,8 +25,10 @@ from es_semantic.errors import NodeError
 
 PASSWORD = "not-in-any-file"
 UP = f"""
-import sys
+import signal, sys
 from pathlib import Path
+# A shell lets what it runs in the background ignore it, and so do all processes that are started from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from es_semantic.cluster import node
 from es_semantic.config.settings import NodeSettings
 settings = NodeSettings(port=int(sys.argv[2]), heap="512m")
