@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from es_semantic.cluster.failures import LICENCE
 from es_semantic.cluster.steps import Compute, Request, Steps, url_path
 from es_semantic.deadline import in_milliseconds
 from es_semantic.errors import ClusterError, InvalidRetriever, RerankerError
@@ -214,7 +215,7 @@ def _inferred(node: TextSimilarityReranker, texts: Sequence[str], means: Means) 
     try:
         answer = yield Request("POST", url_path("/_inference/rerank/{}", node.inference_id), params, body)
     except ClusterError as error:
-        if error.status in (400, 404, 405):
+        if error.status in (400, 404, 405) or LICENCE in error.what:
             error.hint = f"No reranker {node.inference_id!r} is configured; so the cluster was asked for an endpoint."
         raise
     return relevance(answer, len(texts), node.inference_id)

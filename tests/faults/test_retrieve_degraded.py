@@ -385,5 +385,6 @@ class TestWhatIsNeverDegraded:
         with pytest.raises((RequestFailed, Forbidden, IndexUnavailable)) as caught:
             scene.retrieve(tree, allow_degraded=True)
         assert caught.value.status in (403, 404)
+        assert "No reranker 'no such endpoint' is configured" in caught.value.hint
         forgiven = scene.retrieve(reranked(rrf(OLD), inference_id="no such endpoint", allow_rerank_failures=True))
         assert (ids(forgiven), missing(forgiven)) == (["1", "3"], ["text_similarity_reranker"])
