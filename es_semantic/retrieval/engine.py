@@ -226,7 +226,8 @@ def _search_leaves(
         for leg in legs
     ]
     try:
-        answer = yield _msearch(query, searches, {"filter_path": _KEPT})
+        kept = f"{_KEPT},responses._shards.total" if tie == NUMBER else _KEPT
+        answer = yield _msearch(query, searches, {"filter_path": kept})
     except RequestFailed as error:
         raise (yield from _blamed(query, error, kind(root), legs, searches)) from error
     errors = []
@@ -346,7 +347,6 @@ _KEPT = ",".join(
         "responses.error",
         "responses.status",
         "responses.timed_out",
-        "responses._shards.total",
         *(
             f"responses.hits.hits.{key}"
             for key in ("_index", "_id", "_routing", "_score", "sort", "fields", "matched_queries", "_explanation")
