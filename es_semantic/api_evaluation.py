@@ -104,8 +104,7 @@ def compare_models(
 
     The documents are those of ``index``, or of the BEIR folder ``dataset``: ``sample`` of them, drawn with a fixed
     seed, and judged ones in any case; 0 takes all, and so does None for a folder, while of an index it takes 10,000.
-    Only
-    the fields that are searched are copied, by default the source fields of the semantic field ``name``. The model
+    Only the fields that are searched are copied, by default the source fields of the semantic field ``name``. The model
     that an index is bound to is compared as well where ``models`` names but one.
 
     With judgements (see :func:`evaluate`) every model has the metrics. Without them the result tells how much the
@@ -211,9 +210,9 @@ def _judgements(dataset: File | None, judgements: File | None, qrels: str) -> Ju
 def _asked(dataset: File | None, judgements: File | None, qrels: str, queries: File | None) -> Asked:
     if queries is not None:
         return Asked(None, read_queries(Path(queries)))
-    return Asked(
-        _judgements(dataset, judgements, qrels) if dataset is not None or judgements is not None else None, None
-    )
+    if dataset is None and judgements is None:
+        return Asked(None, None)
+    return Asked(_judgements(dataset, judgements, qrels), None)
 
 
 def _bound(index: str, model: Model, config: Config | None) -> Callable[[Binding], Embedder]:

@@ -58,13 +58,13 @@ def bm25(chunks: Sequence[str], query: str) -> list[float]:
 def _chunks(text: str, chunking: Chunking) -> Iterator[str]:
     if chunking.strategy == "none":
         return iter([text])
-    words = [found.span() for found in _WORD.finditer(text)]
     if chunking.strategy == "word":
-        return _by_words(text, words, chunking.words, chunking.overlap)
+        return _by_words(text, chunking.words, chunking.overlap)
     return _by_sentences(text, chunking)
 
 
-def _by_words(text: str, words: Sequence[tuple[int, int]], longest: int, overlap: int) -> Iterator[str]:
+def _by_words(text: str, longest: int, overlap: int) -> Iterator[str]:
+    words = [found.span() for found in _WORD.finditer(text)]
     for first in range(0, len(words), longest - overlap):
         last = min(first + longest, len(words))
         # What stands between two chunks goes with the first of them.
@@ -89,7 +89,7 @@ def _by_sentences(text: str, chunking: Chunking) -> Iterator[str]:
             keep = chunking.overlap and last + size <= chunking.words
             held, words, fresh = (held[-1:], last, False) if keep else ([], 0, False)
         if size > chunking.words:
-            yield from _by_words(sentence, [found.span() for found in _WORD.finditer(sentence)], chunking.words, 0)
+            yield from _by_words(sentence, chunking.words, 0)
             continue
         held.append(sentence)
         words, fresh = words + size, True

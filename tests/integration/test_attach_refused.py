@@ -20,15 +20,8 @@ from es_semantic.errors import (
 )
 from tests.attaching import final_of, mapping_of, pipelines_of, state_of, written
 from tests.embedder import TinyEmbedder
+from tests.integration.test_attach import FIELDS, PROPERTIES, TEXT, attach
 from tests.nodes import MakeIndex, SecuredNode, remove_everything
-
-TEXT = {"type": "text"}
-PROPERTIES = {"title": TEXT, "body": TEXT, "pages": {"type": "integer"}}
-FIELDS = ["title", "body"]
-
-
-def attach(client: Elasticsearch, index: str, fields: list[str] = FIELDS, **options: Any) -> Any:
-    return es_semantic.attach(client, index, fields, model=options.pop("model", TinyEmbedder()), **options)
 
 
 def refused(client: Elasticsearch, index: str, fields: list[str] = FIELDS, **options: Any) -> EsSemanticError:

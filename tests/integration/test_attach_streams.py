@@ -13,17 +13,8 @@ from es_semantic.errors import BindingConflict, EsSemanticError, SchemaError
 from es_semantic.schema.attach import attach_steps, detach_steps
 from tests.attaching import final_pipelines, mappings_of, pipelines_of, put_template, run_until, template_body
 from tests.embedder import TinyEmbedder
+from tests.integration.test_attach_targets import FIELDS, MAPPINGS, attach
 from tests.truth import untrue
-
-TEXT = {"type": "text"}
-MAPPINGS: dict[str, Any] = {"properties": {"title": TEXT}}
-FIELDS = ["title"]
-
-
-def attach(client: Elasticsearch, target: str, **options: Any) -> Any:
-    model = options.pop("model", TinyEmbedder())
-    return es_semantic.attach(client, target, options.pop("fields", FIELDS), model=model, **options)
-
 
 MakeStreams = Callable[..., list[str]]
 

@@ -5,20 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from es_semantic.config import CohereSettings, Config, CrossEncoderSettings, TeiSettings, parse_config
-from es_semantic.errors import ConfigError
-
-FILE = "es-semantic.yml"
-
-
-def parse(text: str, **env: str) -> Config:
-    return parse_config(text, filename=FILE, env=env)
-
-
-def refuse(text: str, **env: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        parse(text, **env)
-    return str(caught.value).splitlines()
+from es_semantic.config import CohereSettings, CrossEncoderSettings, TeiSettings
+from tests.configs import FILE, parse, refuse
 
 
 def test_there_is_no_reranker_unless_one_is_configured() -> None:
