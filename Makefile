@@ -7,7 +7,7 @@ INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/py
 BENCH := .venv-bench/bin
 BENCHMARKS ?= embedding backfill writes lag memory search recall
 # Two processes, each with nodes of its own; a file's tests stay together, because they share what is costly to make.
-SHARED := --numprocesses 2 --dist loadfile
+SHARED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint unit integration bench soak clean
 
