@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Hashable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from elastic_transport import ApiResponse, TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, UnsupportedProductError
 
 from es_semantic.cluster.failures import translate
+from es_semantic.cluster.interrupts import held_back
 from es_semantic.cluster.memory import UNKNOWN, memory_of
 from es_semantic.errors import ClusterError, RequestFailed
 
@@ -30,6 +31,9 @@ NDJSON = "application/vnd.elasticsearch+x-ndjson"
 
 MAX_SPAWNED = 8
 """Procedures that one procedure may have running beside it; further ones wait for a thread."""
+
+INTERRUPTED_WITHIN = 0.2
+"""Seconds until Ctrl-C is heeded while a spawned procedure is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,11 @@ def _refused_once(step: Step) -> Step:
 
 
 def run(client: Elasticsearch, steps: Steps[T]) -> T:
-    """Drive the procedure to its end with a synchronous client and return its result."""
+    """Drive the procedure to its end with a synchronous client and return its result.
+
+    A signal whose handler raises, as Ctrl-C's does, waits for the answer of the request that is under way; a second one
+    does not wait.
+    """
     with _Threads(client) as threads:
         try:
             step = next(steps)
@@ -231,17 +239,24 @@ def _perform(client: Elasticsearch, step: Step, threads: _Threads) -> Any:
         case Spawn():
             return threads.spawn(step.steps)
         case Join():
-            return cast("Future[Any]", step.handle).result()
+            return _joined(cast("Future[Any]", step.handle))
         case Remember():
             memory = memory_of(client)
             known, age = memory.recall(step), memory.age
             return memory.keep(step, run(client, step.steps()), age) if known is UNKNOWN else known
         case Forget():
             return memory_of(client).clear()
-    sender = _sender(client, step)
-    return _body(
-        sender.perform_request(step.method, step.path, params=dict(step.params), headers=step.headers, body=step.body)
-    )
+    sender, params = _sender(client, step), dict(step.params)
+    with held_back():
+        answer = sender.perform_request(step.method, step.path, params=params, headers=step.headers, body=step.body)
+    return _body(answer)
+
+
+def _joined(handle: Future[Any]) -> Any:
+    while True:
+        with held_back():
+            if wait([handle], timeout=INTERRUPTED_WITHIN).done:
+                return handle.result()
 
 
 async def _perform_async(client: AsyncElasticsearch, step: Step, tasks: set[asyncio.Task[Any]]) -> Any:

@@ -349,9 +349,8 @@ def test_sigterm_removes_the_scratch_index(client: Elasticsearch, node_url: str,
             assert client.indices.exists(index=index)
             ran.send_signal(signal.SIGTERM)
             Slow.closed.set()
-            for _ in ran.stderr:
-                pass
-            assert ran.wait(60) == 130
+            ran.communicate(timeout=60)
+            assert ran.returncode == 130
         finally:
             ran.kill()
             server.shutdown()
