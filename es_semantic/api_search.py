@@ -223,6 +223,11 @@ def retrieve(
     the cluster can; a tree of one leaf is always Elasticsearch's own search. With ``allow_scripts`` off, scripts
     anywhere in the request are refused.
 
+    Each leaf, embedding and reranking may take ``deadline`` seconds, None as long as they will; what fails or takes
+    longer is an error, or missing and named with ``allow_degraded``. A ``timeout`` in the request, where there is no
+    ``deadline``, is each leaf's. A tree of one leaf then answers as ``_search`` does, with what was found in time and
+    ``timed_out``; in a larger tree a leaf that is late has failed, because half a ranking cannot be fused.
+
     Returns what ``_search`` answers. Ranked here, each hit has ``_legs``, its rank and score in every leaf by ``_name``
     or path, and what was left out of a degraded answer is named in ``es_semantic.degraded``.
 
