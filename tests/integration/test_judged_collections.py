@@ -34,8 +34,6 @@ from tests.nodes import remove_everything
 DATASETS = Path(__file__).parents[3] / "shared" / "datasets"
 ANALYZERS = {"scifact": "english", "cranfield": "english", "esci_us_small": "english", "cmrc2018_zh": "cjk"}
 FIELDS = ["title", "text"]
-EMBEDDED = {"esci_us_small": ["title"]}
-"""Vectors of both fields say the same and take minutes; docs/fusion.md has the numbers."""
 PUBLISHED = {
     # Anserini's flat index, and all-MiniLM-L6-v2 in MTEB.
     "scifact": {"bm25": 0.679, "knn": 0.645},
@@ -99,7 +97,7 @@ def asked(request: pytest.FixtureRequest, client: Elasticsearch) -> Iterator[Ask
             for row in lines(dataset, "corpus.jsonl")
         )
         bulk(client, documents, refresh=True)
-        es_semantic.attach(client, index, EMBEDDED.get(dataset, FIELDS), chunk="never")
+        es_semantic.attach(client, index, FIELDS, chunk="never")
         es_semantic.sync(client, index)
         # Else segments merge meanwhile, and with the deleted documents in them BM25 scores change.
         client.options(request_timeout=600).indices.forcemerge(index=index, max_num_segments=1)
