@@ -29,7 +29,7 @@ from es_semantic.schema.target import resolve
 from es_semantic.sync.documents import Document, Updates, Verdict, read_document, search_body
 from es_semantic.sync.embed import Embedded, whole
 from es_semantic.sync.observer import SILENT
-from es_semantic.sync.one_pass import MAX_WRITING
+from es_semantic.sync.pump import MAX_WRITING
 from es_semantic.sync.shards import read_shards
 from es_semantic.sync.window import WINDOW, Window, Work
 from es_semantic.sync.writer import Result, Writer

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from es_semantic.chosen import Model, choosing, loaded
+from es_semantic.chosen import Model, behind_cache, choosing, loaded
 from es_semantic.cluster.capabilities import Version, server_version
 from es_semantic.cluster.served import served
 from es_semantic.cluster.steps import Compute, Forget, Steps
-from es_semantic.config import DEFAULT_FIELD_NAME, Config, ModelSettings
-from es_semantic.embedding import Embedder
-from es_semantic.embedding.cached import caching
+from es_semantic.config import DEFAULT_FIELD_NAME, Config
 from es_semantic.embedding.chunking import tokenizer_of
 from es_semantic.errors import UsageError
 from es_semantic.schema.attach import Change, attach_steps, detach_steps
@@ -226,12 +224,5 @@ def _bound(index: str, name: str) -> Steps[tuple[Version | None, Target, Binding
 def _worker(index: str, name: str, model: Model, config: Config | None, options: Options) -> Steps[Worker]:
     version, target, binding = yield from _bound(index, name)
     choose = choosing(model, config)
-    embedder = yield Compute(lambda: _behind_cache(choose(binding.fingerprint, target.name), model, config))
+    embedder = yield Compute(lambda: behind_cache(choose(binding.fingerprint, target.name), model, config))
     return (yield from start(target, binding, embedder, version, name=name, options=options))
-
-
-def _behind_cache(embedder: Embedder, model: Model, config: Config | None) -> Embedder:
-    """Let the embedder of configured models remember vectors; one that the caller brings only within a batch."""
-    own = model is not None and not isinstance(model, ModelSettings)
-    settings = (config or Config()).embedding_cache
-    return caching(embedder, settings.model_copy(update={"max_size": "0"}) if own else settings)

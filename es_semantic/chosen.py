@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from es_semantic.config import Config, ModelSettings, SentenceTransformersModel
 from es_semantic.embedding import Embedder, Fingerprint
+from es_semantic.embedding.cached import caching
 from es_semantic.embedding.choose import cached_embedder, embedder_for
 from es_semantic.reranking.load import load_reranker
 from es_semantic.retrieval.query_vectors import Models
@@ -49,3 +50,10 @@ def choosing(model: Model, config: Config | None) -> Callable[[Fingerprint, str]
         return embedder_for(fingerprint, configured, index=index)
 
     return choose
+
+
+def behind_cache(embedder: Embedder, model: Model, config: Config | None) -> Embedder:
+    """Let the embedder of configured models remember vectors; one that the caller brings only within a batch."""
+    own = model is not None and not isinstance(model, ModelSettings)
+    settings = (config or Config()).embedding_cache
+    return caching(embedder, settings.model_copy(update={"max_size": "0"}) if own else settings)

@@ -16,6 +16,8 @@
     │   └── RequestFailed      any other refusal, with Elasticsearch's own reason
     ├── ControlDamaged         what es-semantic keeps in the cluster was edited by somebody else
     ├── TooManyFailures        a sync stopped because too many documents fail (exit 4)
+    ├── JobTaken               another run of the same job goes on in this one's place
+    ├── JobStopped             a re-indexed copy is not what its source is; nothing was switched (exit 4)
     ├── NodeError              the local node could not be fetched, started or stopped
     ├── SchemaError            this index cannot take this semantic field; nothing was changed
     │   ├── NotAttached        the index has no semantic field of that name
@@ -120,6 +122,16 @@ class ControlDamaged(EsSemanticError):
 
 class TooManyFailures(EsSemanticError):
     """A sync stopped because so many documents fail that something else than these documents must be wrong."""
+
+    exit_code = 4
+
+
+class JobTaken(EsSemanticError):
+    """Another run of the same job goes on in this one's place."""
+
+
+class JobStopped(EsSemanticError):
+    """A re-indexed copy is not what its source is, or cannot become so: nothing was switched."""
 
     exit_code = 4
 

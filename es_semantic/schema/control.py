@@ -28,6 +28,16 @@ def create_request() -> Request:
     return Request("PUT", url_path("/{}", CONCRETE_INDEX), body=body)
 
 
+def map_jobs() -> Steps[None]:
+    """Add to a control index that an older version of es-semantic has made what jobs need.
+
+    Raises:
+        Forbidden: these credentials may not change it.
+    """
+    mapping = orjson.loads(resource("mappings/control.json").read_bytes())["mappings"]
+    yield Request("PUT", url_path("/{}/_mapping", CONTROL_INDEX), body={"properties": mapping["properties"]})
+
+
 def control_exists() -> Steps[bool]:
     """Say whether the control index is there; credentials that may not look take it for granted."""
     try:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from es_semantic.errors import ControlDamaged
 from es_semantic.schema.binding import Binding
 from es_semantic.schema.control import CONTROL_INDEX
-from es_semantic.sync.intervals import Intervals
+from es_semantic.sync.intervals import Interval, Intervals
 from es_semantic.sync.partition import Partition
 from es_semantic.sync.shards import Shard
 
@@ -56,6 +56,11 @@ class Position:
     def unread(self, shard: Shard) -> list[tuple[int, int]]:
         """Return the intervals of sequence numbers that are written everywhere and not yet read."""
         return list(self.own.gaps(self.seq_no, shard.global_checkpoint))
+
+
+def unread_of(positions: Mapping[Shard, Position]) -> dict[Shard, list[Interval]]:
+    """Return what is unread of each shard."""
+    return {shard: position.unread(shard) for shard, position in positions.items()}
 
 
 class _StoredShard(BaseModel):

@@ -68,6 +68,26 @@ def search_body(binding: Binding, name: str, filters: Sequence[Mapping[str, Any]
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Reads of each document what tells whether its vectors are true: the reader of a worker's change feed."""
+
+    binding: Binding
+    name: str
+
+    def body(self, filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the search for the documents that pass all filters."""
+        return search_body(self.binding, self.name, filters)
+
+    def read(self, hit: Mapping[str, Any]) -> Document:
+        """Judge one hit."""
+        return read_document(hit, self.binding, self.name)
+
+    def size(self, document: Document) -> int:
+        """Return the characters of its text."""
+        return len(document.text)
+
+
 def read_document(hit: Mapping[str, Any], binding: Binding, name: str) -> Document:
     """Judge one hit of :func:`search_body`."""
     source = hit.get("_source") or {}
@@ -75,7 +95,7 @@ def read_document(hit: Mapping[str, Any], binding: Binding, name: str) -> Docume
     digest = text_hash(text)
     matched = hit.get("matched_queries", ())
     has_vectors = HAS_VECTOR in matched and LACKS_VECTOR not in matched
-    verdict = _judge(text, digest, source.get(name), has_vectors, binding.stamp)
+    verdict = judge(text, digest, source.get(name), has_vectors, binding.stamp)
     return Document(
         index=hit["_index"],
         id=hit["_id"],
@@ -110,11 +130,7 @@ class Updates:
         self, document: Document, vectors: Vectors, spans: Sequence[tuple[int, int]], *, base64: bool
     ) -> list[bytes]:
         """Return the two ``_bulk`` lines that store vectors of shape (chunks, dims), one for each span of the text."""
-        values = [encode_vector(vector) if base64 else vector.tolist() for vector in vectors]
-        if not self.binding.chunking:
-            return self._update(document, "ready", {"vector": values[0]})
-        chunks = [{"start": s, "end": e, "vector": v} for (s, e), v in zip(spans, values, strict=True)]
-        return self._update(document, "ready", {"chunks": chunks})
+        return self._update(document, "ready", held(self.binding, vectors, spans, base64=base64))
 
     def empty(self, document: Document) -> list[bytes]:
         """Return the two ``_bulk`` lines that mark a document without text."""
@@ -141,13 +157,26 @@ class Updates:
         }
         if document.routing is not None:
             action["routing"] = document.routing
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        model = self.binding.stamp
-        stamp = {"status": status, "hash": document.hash, "model": model, "embedded_at": now, "error": None}
-        return [orjson.dumps({"update": action}), orjson.dumps({"doc": {self.name: {**stamp, **state}}})]
+        marked = marks(self.binding, document.hash, status)
+        return [orjson.dumps({"update": action}), orjson.dumps({"doc": {self.name: {**marked, **state}}})]
 
 
-def _judge(text: str, digest: str, state: Any, has_vectors: bool, stamp: str) -> Verdict:
+def held(binding: Binding, vectors: Vectors, spans: Sequence[tuple[int, int]], *, base64: bool) -> dict[str, Any]:
+    """Return the part of a state that holds vectors of shape (chunks, dims), one for each span of the text."""
+    values = [encode_vector(vector) if base64 else vector.tolist() for vector in vectors]
+    if binding.chunking is None:
+        return {"vector": values[0]}
+    return {"chunks": [{"start": s, "end": e, "vector": v} for (s, e), v in zip(spans, values, strict=True)]}
+
+
+def marks(binding: Binding, digest: str, status: str) -> dict[str, Any]:
+    """Return the part of a document's state that says what its vectors are of; ``digest`` is the hash of its text."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"status": status, "hash": digest, "model": binding.stamp, "embedded_at": now, "error": None}
+
+
+def judge(text: str, digest: str, state: Any, has_vectors: bool, stamp: str) -> Verdict:
+    """Say what a document with this text and state needs; ``digest`` is the text's hash, ``stamp`` the binding's."""
     if is_foreign(state):
         return Verdict.FOREIGN
     state = state or {}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from es_semantic.embedding import Embedder
+from es_semantic.embedding.cached import CachingEmbedder
 from es_semantic.embedding.chunking import Chunking, room, split, tokenizer_of
 from es_semantic.embedding.probe import probe_vector
 from es_semantic.embedding.protocol import Vectors
 from es_semantic.errors import BadVector, InputRejected, ModelUnavailable
+from es_semantic.sync.observer import Observer
+from es_semantic.sync.tracing import record_span
 
 Span = tuple[int, int]
 """Start and end in a text, in Unicode code points."""
@@ -46,6 +50,37 @@ def splitter(embedder: Embedder, chunking: Chunking | None) -> Split:
     tokenizer = tokenizer_of(embedder)
     room(chunking, tokenizer)
     return lambda text: [(chunk.start, chunk.end) for chunk in split(text, chunking, tokenizer)]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Embeds the texts of a window as documents, cut by ``split``, and tells the observer about it."""
+
+    embedder: Embedder
+    split: Split
+    observer: Observer
+
+    def __call__(self, texts: Sequence[str]) -> list[Embedded]:
+        """Return one outcome for each text, in order.
+
+        Raises:
+            ModelUnavailable: as :func:`embed_each`.
+        """
+        started = time.monotonic()
+        self.observer.batch(len(texts))
+        before = self._cache_counts()
+        embedded = embed_documents(self.embedder, texts, self.split)
+        seconds = time.monotonic() - started
+        self.observer.embed_seconds(seconds)
+        record_span("embed", seconds, texts=len(texts))
+        hits, misses = self._cache_counts()
+        self.observer.cache(hits - before[0], misses - before[1])
+        return embedded
+
+    def _cache_counts(self) -> tuple[int, int]:
+        if isinstance(self.embedder, CachingEmbedder):
+            return self.embedder.hits, self.embedder.misses
+        return 0, 0
 
 
 def embed_documents(embedder: Embedder, texts: Sequence[str], split: Split) -> list[Embedded]:

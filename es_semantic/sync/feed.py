@@ -9,18 +9,18 @@ can enter it: so pages need no point in time, which could expire, and a feed may
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from es_semantic.cluster.steps import Request, Steps, url_path
 from es_semantic.errors import ClusterError, Unreachable
-from es_semantic.schema.binding import Binding
-from es_semantic.sync.checkpoints import NEVER, Position
-from es_semantic.sync.documents import Document, read_document, search_body
+from es_semantic.sync.checkpoints import NEVER
 from es_semantic.sync.intervals import Interval
 from es_semantic.sync.partition import Partition
 from es_semantic.sync.shards import Shard
+
+D = TypeVar("D")
 
 FIRST_REQUEST = 64
 """Documents that the first request of every pass asks for."""
@@ -44,13 +44,30 @@ MAX_RANGES = 64
 """Intervals in one query; Elasticsearch allows at least 1,024 clauses (``indices.query.bool.max_clause_count``)."""
 
 
+class Reader(Protocol[D]):
+    """What is read of each document."""
+
+    def body(self, filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the search for the documents that pass all filters."""
+
+    def read(self, hit: Mapping[str, Any]) -> D:
+        """Read one hit of that search."""
+
+    def size(self, document: D) -> int:
+        """Return how many characters a document holds, about."""
+
+
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Documents of one shard; with it, everything in the shard up to and including ``through`` has been given out."""
+class Page(Generic[D]):
+    """Documents of one shard; with it, everything in the shard up to and including ``through`` has been given out.
+
+    ``covered`` are the sequence numbers of which these are all documents: those that no earlier page has covered.
+    """
 
     shard: Shard
-    documents: list[Document]
+    documents: list[D]
     through: int
+    covered: list[Interval]
 
 
 @dataclass(slots=True)
@@ -85,24 +102,23 @@ class RequestSize:
 
 
 @dataclass(slots=True)
-class Feed:
-    """Reads the unread part of every shard, page by page; ``max_page`` is the index's ``index.max_result_window``.
+class Feed(Generic[D]):
+    """Reads the ``unread`` part of every shard, page by page; ``max_page`` is the index's ``index.max_result_window``.
 
     What is unread is settled when the feed is made: it may be read in one thread while positions move in another.
     """
 
-    binding: Binding
-    name: str
+    reader: Reader[D]
     partition: Partition
     max_page: int
-    positions: InitVar[Mapping[Shard, Position]]
+    unread_parts: InitVar[Mapping[Shard, Iterable[Interval]]]
     size: RequestSize = field(default_factory=RequestSize)
     _unread: deque[tuple[Shard, deque[Interval]]] = field(init=False)
     _span: int = 2 * FIRST_REQUEST
     """How many sequence numbers to ask for at once: with many updated documents, few of them still stand for one."""
 
-    def __post_init__(self, positions: Mapping[Shard, Position]) -> None:
-        found = ((shard, deque(position.unread(shard))) for shard, position in positions.items())
+    def __post_init__(self, unread_parts: Mapping[Shard, Iterable[Interval]]) -> None:
+        found = ((shard, deque(intervals)) for shard, intervals in unread_parts.items())
         self._unread = deque((shard, intervals) for shard, intervals in found if intervals)
         self.size.begin()
 
@@ -111,7 +127,7 @@ class Feed:
         """How many sequence numbers no page has been asked for; several of them may have been one document's."""
         return sum(last - first + 1 for _, intervals in self._unread for first, last in intervals)
 
-    def next_page(self) -> Steps[Page | None]:
+    def next_page(self) -> Steps[Page[D] | None]:
         """Return the next page, None at the end; a page may hold no documents.
 
         It takes a few requests, and ends early with much text.
@@ -122,21 +138,24 @@ class Feed:
         if not self._unread:
             return None
         shard, intervals = self._unread[0]
-        documents: list[Document] = []
+        documents: list[D] = []
+        covered: list[Interval] = []
         characters, through = 0, NEVER
         for _ in range(LARGEST_PAGE // LARGEST_REQUEST or 1):
-            new, through = yield from self._read(shard, intervals)
+            new, ranges = yield from self._read(shard, intervals)
             documents += new
-            characters += sum(len(document.text) for document in new)
+            covered += ranges
+            characters += sum(self.reader.size(document) for document in new)
+            through = ranges[-1][1]
             if not intervals or len(documents) >= LARGEST_PAGE or characters >= PAGE_CHARACTERS // 2:
                 break
         if not intervals:
             through = shard.global_checkpoint
             self._unread.popleft()
-        return Page(shard, documents, through)
+        return Page(shard, documents, through, covered)
 
-    def _read(self, shard: Shard, intervals: deque[Interval]) -> Steps[tuple[list[Document], int]]:
-        """Return the next documents of a shard and up to where these are all; take that from ``intervals``."""
+    def _read(self, shard: Shard, intervals: deque[Interval]) -> Steps[tuple[list[D], list[Interval]]]:
+        """Return the next documents of a shard and of which numbers these are all; take these from ``intervals``."""
         size = min(self.size.documents, self.max_page)
         ranges = take(intervals, max(self._span, size))
         try:
@@ -145,17 +164,18 @@ class Feed:
             self.size.failed(error)
             raise
         full = len(hits) == size
-        through = hits[-1]["_seq_no"] if full else ranges[-1][1]
         if full:
+            through = hits[-1]["_seq_no"]
             intervals.extendleft(reversed(above(ranges, through)))
+            ranges = through_number(ranges, through)
         self._adapt(len(hits), size)
-        documents = [read_document(hit, self.binding, self.name) for hit in hits if self.partition.holds(hit["_id"])]
-        self.size.learn(len(documents), sum(len(document.text) for document in documents), full=full)
-        return documents, through
+        documents = [self.reader.read(hit) for hit in hits if self.partition.holds(hit["_id"])]
+        self.size.learn(len(documents), sum(map(self.reader.size, documents)), full=full)
+        return documents, ranges
 
     def _request(self, shard: Shard, ranges: Sequence[Interval], size: int) -> Request:
         written = [{"range": {"_seq_no": {"gte": first, "lte": last}}} for first, last in ranges]
-        body: dict[str, Any] = search_body(self.binding, self.name, [{"bool": {"should": written}}])
+        body: dict[str, Any] = self.reader.body([{"bool": {"should": written}}])
         paging = {"size": size, "sort": [{"_seq_no": "asc"}]}
         params = {"preference": f"_shards:{shard.number}", "allow_partial_search_results": "false"}
         about = f"reading shard {shard.number} of {shard.index!r}"
@@ -184,3 +204,8 @@ def take(unread: deque[Interval], span: int) -> list[Interval]:
 def above(ranges: Sequence[Interval], number: int) -> list[Interval]:
     """Return what of these intervals lies above the number."""
     return [(max(first, number + 1), last) for first, last in ranges if last > number]
+
+
+def through_number(ranges: Sequence[Interval], number: int) -> list[Interval]:
+    """Return what of these intervals lies at or below the number."""
+    return [(first, min(last, number)) for first, last in ranges if first <= number]

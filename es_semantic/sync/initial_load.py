@@ -74,6 +74,18 @@ def give_back(indices: Sequence[str]) -> Steps[list[str]]:
     return restored
 
 
+def settings_of_owner(index: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings (flat keys) as the owner has them, whether some are held back or not.
+
+    Raises:
+        ControlDamaged: what was remembered was edited.
+    """
+    if REMEMBERED not in settings:
+        return dict(settings)
+    every = {**settings, **_owners(index, settings[REMEMBERED])}
+    return {key: value for key, value in every.items() if key != REMEMBERED and value is not None}
+
+
 def _give_back_if_possible(indices: Sequence[str]) -> Steps[None]:
     try:
         yield from give_back(indices)

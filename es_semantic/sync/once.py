@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from es_semantic.cluster.steps import Pause, Steps, refused_once
 from es_semantic.errors import ClusterError, ControlDamaged, Unreachable
 from es_semantic.sync.bulk import OVERLOADED, full_jitter
 from es_semantic.sync.failures import failures_steps
 from es_semantic.sync.initial_load import give_back, hold_back
+from es_semantic.sync.observer import SILENT, Observer
 from es_semantic.sync.one_pass import checkpoint_of
 from es_semantic.sync.report import SyncReport
 from es_semantic.sync.shards import refresh
@@ -26,11 +29,11 @@ def one_sync(worker: Worker, *, initial_load: bool = False) -> Steps[SyncReport]
     report = SyncReport(worker.target.name, worker.name, worker.binding.stamp)
     if not initial_load:
         yield from _restore(worker, report)
-        yield from _with_patience(worker, report)
+        yield from _catch_up(worker, report)
     else:
         try:
             yield from hold_back(worker.target)
-            yield from _with_patience(worker, report)
+            yield from _catch_up(worker, report)
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
             yield from _restore_if_possible(worker)
             raise error
@@ -48,21 +51,35 @@ def is_passing(error: ClusterError) -> bool:
     return isinstance(error, Unreachable) or error.status in (*OVERLOADED, 502, 504)
 
 
-def _with_patience(worker: Worker, report: SyncReport) -> Steps[None]:
-    """Go on from where a pass stopped, after a pause, where the cluster did not answer or was overloaded."""
-    attempt = 0
+def with_patience(
+    attempt: Callable[[], Steps[None]], how_far: Callable[[], Any], *, observer: Observer = SILENT
+) -> Steps[None]:
+    """Go on from where an attempt stopped, after a pause, where the cluster did not answer or was overloaded.
+
+    ``how_far`` returns something that differs when there was progress: tries without any are limited.
+
+    Raises:
+        ClusterError: it does not pass, or there were six tries without progress.
+    """
+    tries = 0
     while True:
-        before = checkpoint_of(worker.positions)
+        before = how_far()
         try:
-            yield from refused_once(worker.catch_up(report))
+            yield from refused_once(attempt())
         except ClusterError as error:
-            attempt = attempt + 1 if checkpoint_of(worker.positions) == before else 1
-            if attempt >= MAX_TRIES or not is_passing(error):
+            tries = tries + 1 if how_far() == before else 1
+            if tries >= MAX_TRIES or not is_passing(error):
                 raise
-            worker.options.observer.retry("pass")
-            yield Pause(full_jitter(attempt, FIRST_WAIT, LONGEST_WAIT))
+            observer.retry("pass")
+            yield Pause(full_jitter(tries, FIRST_WAIT, LONGEST_WAIT))
         else:
             return
+
+
+def _catch_up(worker: Worker, report: SyncReport) -> Steps[None]:
+    return with_patience(
+        lambda: worker.catch_up(report), lambda: checkpoint_of(worker.positions), observer=worker.options.observer
+    )
 
 
 def _restore(worker: Worker, report: SyncReport) -> Steps[None]:

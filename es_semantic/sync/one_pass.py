@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from es_semantic.cluster.steps import Compute, Handle, Join, Spawn, Steps
-from es_semantic.embedding import Embedder
-from es_semantic.embedding.cached import CachingEmbedder
+from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.errors import EsSemanticError, NotAttached
 from es_semantic.schema.target import Target
 from es_semantic.sync.checkpoints import Position
 from es_semantic.sync.control import Checkpoints
-from es_semantic.sync.documents import Verdict
-from es_semantic.sync.embed import Embedded, Split, embed_documents
+from es_semantic.sync.documents import Document, Verdict
+from es_semantic.sync.embed import Embedding
 from es_semantic.sync.feed import Feed, Page
 from es_semantic.sync.limits import FailureLimits
 from es_semantic.sync.observer import Observer, Outcome
+from es_semantic.sync.pump import Pump
 from es_semantic.sync.report import Progress, SyncReport
 from es_semantic.sync.shards import Shard
 from es_semantic.sync.tracing import record_span
@@ -27,24 +26,20 @@ from es_semantic.sync.unchanged import require_unchanged
 from es_semantic.sync.window import Window
 from es_semantic.sync.writer import Result, Writer
 
-MAX_WRITING = 3
-"""Windows that are being written while the next is embedded."""
-
 SAVE_EVERY = 5.0
 """Seconds between saved checkpoints. What was written since is read once more after a kill, and found true."""
 
 
 @dataclass(slots=True)
 class Pass:
-    """While one window is embedded, the page after it is read and the three before it are written.
+    """The stages of a pump over a feed.
 
     Windows are finished in the order of the feed, so a shard's position never passes a document that is not done.
     """
 
     target: Target
-    feed: Feed
-    embedder: Embedder
-    split: Split
+    feed: Feed[Document]
+    embedding: Embedding
     writer: Writer
     checkpoints: Checkpoints
     positions: dict[Shard, Position]
@@ -57,7 +52,6 @@ class Pass:
     observer: Observer
     stop: Callable[[], bool]
     started: float = field(default_factory=time.monotonic)
-    _writing: deque[tuple[Window, Handle]] = field(default_factory=deque)
     _saved: float = field(default_factory=time.monotonic)
 
     def run(self) -> Steps[None]:
@@ -68,11 +62,12 @@ class Pass:
             ModelUnavailable, ClusterError: model or cluster failed; what was written stays.
             IndexUnavailable, NotAttached: an index is not what it was when it was looked up.
         """
+        pump = Pump(self)
         try:
-            yield from self._pump()
+            yield from pump.run()
             yield from require_unchanged(self.target, self.report.field)
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
-            yield from self._finish_if_possible()
+            yield from pump.finish_if_possible()
             if not isinstance(error, NotAttached):
                 yield from self._save_if_possible()
             raise error
@@ -81,23 +76,16 @@ class Pass:
         counts = {"read": report.read, "embedded": report.embedded, "failed": report.failed}
         record_span("pass", time.monotonic() - self.started, index=report.index, field=report.field, **counts)
 
-    def _pump(self) -> Steps[None]:
-        window = Window()
-        reading: Handle | None = yield Spawn(self.feed.next_page())
-        while reading is not None:
-            page: Page | None = yield Join(reading)
-            reading = None
-            if page is not None:
-                self._take_in(page, window)
-                self.report.complete = not self.stop()
-                reading = (yield Spawn(self.feed.next_page())) if self.report.complete else None
-            if window.full or reading is None:
-                yield from self._bring_up_to_date(window)
-                window = Window()
-        while self._writing:
-            yield from self._finish_oldest()
+    def next_page(self) -> Steps[Page[Document] | None]:
+        """Return the next page of the feed."""
+        return self.feed.next_page()
 
-    def _take_in(self, page: Page, window: Window) -> None:
+    def new_window(self) -> Window:
+        """Return an empty window."""
+        return Window()
+
+    def take_in(self, page: Page[Document], window: Window) -> bool:
+        """Put into the window those of the page's documents that need something."""
         wanted = [document for document in page.documents if self.writer.needs(document)]
         window.add(page, wanted)
         unchanged = sum(document.verdict is Verdict.TRUE for document in page.documents)
@@ -107,42 +95,31 @@ class Pass:
         self.observer.queue("read", self.feed.unread)
         self.observer.queue("embed", len(window.work))
         self._tell()
+        self.report.complete = not self.stop()
+        return self.report.complete
 
-    def _bring_up_to_date(self, window: Window) -> Steps[None]:
+    def is_full(self, window: Window) -> bool:
+        """Say whether the window should be worked off."""
+        return window.full
+
+    def embed(self, window: Window) -> Steps[None]:
+        """Embed the texts of the window, and let go of them."""
         texts = [work.document.text for work in window.stale]
         if texts:
-            window.embedded = yield Compute(lambda: self._embed(texts))
+            window.embedded = yield Compute(lambda: self.embedding(texts))
             window.forget_texts()
-        while len(self._writing) >= MAX_WRITING or (self._writing and self._writing[0][1].done()):
-            yield from self._finish_oldest()
-        self._writing.append((window, (yield Spawn(self._write(window)))))
-        self.observer.queue("write", sum(len(waiting.work) for waiting, _ in self._writing))
 
-    def _write(self, window: Window) -> Steps[list[Result]]:
+    def writing(self, windows: list[Window]) -> None:
+        """Tell how much is being written."""
+        self.observer.queue("write", sum(len(window.work) for window in windows))
+
+    def write(self, window: Window) -> Steps[list[Result]]:
+        """Write the window, unless its indices are not what they were."""
         yield from require_unchanged(self.target, self.report.field, {shard.index for shard in window.through})
         return (yield from self.writer.write(window))
 
-    def _embed(self, texts: list[str]) -> list[Embedded]:
-        started = time.monotonic()
-        self.observer.batch(len(texts))
-        before = self._cache_counts()
-        embedded = embed_documents(self.embedder, texts, self.split)
-        seconds = time.monotonic() - started
-        self.observer.embed_seconds(seconds)
-        record_span("embed", seconds, texts=len(texts))
-        hits, misses = self._cache_counts()
-        self.observer.cache(hits - before[0], misses - before[1])
-        return embedded
-
-    def _cache_counts(self) -> tuple[int, int]:
-        if isinstance(self.embedder, CachingEmbedder):
-            return self.embedder.hits, self.embedder.misses
-        return 0, 0
-
-    def _finish_oldest(self) -> Steps[None]:
-        window, handle = self._writing[0]
-        results: list[Result] = yield Join(handle)
-        self._writing.popleft()
+    def finish(self, window: Window, results: list[Result]) -> Steps[None]:
+        """Move the positions past the window, and count."""
         for result in results:
             if result.outcome is not None and result.outcome.ok and self.durable[result.work.shard.index]:
                 self.positions[result.work.shard].remember(result.outcome.seq_no)
@@ -183,17 +160,6 @@ class Pass:
     def _tell(self) -> None:
         self.report.seconds = time.monotonic() - self.started
         self.progress(self.report)
-
-    def _finish_if_possible(self) -> Steps[None]:
-        """Wait for what is being written, so that it is counted and not embedded again.
-
-        A window that could not be written stays the oldest, so that no later one moves a shard's position past it.
-        """
-        while self._writing:
-            try:
-                yield from self._finish_oldest()
-            except EsSemanticError:
-                return
 
     def _save_if_possible(self) -> Steps[None]:
         try:

@@ -34,7 +34,7 @@ class Window:
     embedded: Sequence[Embedded] = ()
     """One outcome for each of :attr:`stale`."""
 
-    def add(self, page: Page, wanted: Iterable[Document]) -> None:
+    def add(self, page: Page[Document], wanted: Iterable[Document]) -> None:
         """Take in a page, of whose documents the ``wanted`` need something."""
         self.through[page.shard] = page.through
         self.work += [Work(page.shard, document) for document in wanted]

@@ -12,11 +12,11 @@ from es_semantic.embedding import Embedder, require_same_model
 from es_semantic.schema.binding import Binding
 from es_semantic.schema.checks import require_writable
 from es_semantic.schema.target import Target
-from es_semantic.sync.checkpoints import Position, binding_id, positions_of
+from es_semantic.sync.checkpoints import Position, binding_id, positions_of, unread_of
 from es_semantic.sync.control import Checkpoints
 from es_semantic.sync.dead_letters import read_letters
-from es_semantic.sync.documents import Updates
-from es_semantic.sync.embed import Split, splitter
+from es_semantic.sync.documents import Judged, Updates
+from es_semantic.sync.embed import Embedding, Split, splitter
 from es_semantic.sync.feed import Feed, RequestSize
 from es_semantic.sync.limits import FailureLimits
 from es_semantic.sync.observer import SILENT, Observer
@@ -135,12 +135,11 @@ class Worker:
     def _pass(self, shards: list[Shard], report: SyncReport) -> Pass:
         # The shards as just read: only they tell up to where to read.
         positions = {shard: self.positions[shard] for shard in shards}
-        max_page = self.target.max_result_window
+        max_page, reader = self.target.max_result_window, Judged(self.binding, self.name)
         return Pass(
-            feed=Feed(self.binding, self.name, self.options.partition, max_page, positions, self.request_size),
+            feed=Feed(reader, self.options.partition, max_page, unread_of(positions), self.request_size),
             target=self.target,
-            embedder=self.embedder,
-            split=self.split,
+            embedding=Embedding(self.embedder, self.split, self.options.observer),
             writer=self.writer,
             checkpoints=self.checkpoints,
             positions=positions,

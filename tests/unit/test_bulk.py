@@ -316,7 +316,7 @@ def test_a_server_of_unknown_age_is_tried_with_base64_first(
     hit = {"_index": "i", "_id": "1", "_seq_no": 1, "_primary_term": 1, "_source": {"title": "red"}}
     document = read_document(hit, bound, "semantic")
     window = Window(embedded=embed_documents(embedder, [document.text], whole))
-    window.add(Page(Shard("i", "u", 0, "h", 1), [document], 1), [document])
+    window.add(Page(Shard("i", "u", 0, "h", 1), [document], 1, [(0, 1)]), [document])
     stored: Answer = [{"index": {"status": 201}}]
     dead_letter = [stored] if answers[-1] == [UNREADABLE] else []
     driven = drive(writer.write(window), in_turn(*answers, *dead_letter))
@@ -335,7 +335,7 @@ def test_a_mark_without_vector_says_nothing_of_the_server_s_age() -> None:
     documents = [read_document(hit, bound, "semantic") for hit in hits]
     embedded = embed_documents(embedder, ["red"], whole)
     window = Window(embedded=[*embedded, Embedded(None, reason="refused")])
-    window.add(Page(Shard("i", "u", 0, "h", 2), documents, 2), documents)
+    window.add(Page(Shard("i", "u", 0, "h", 2), documents, 2, [(0, 2)]), documents)
     stored: Answer = [{"index": {"status": 201}}]
     driven = drive(writer.write(window), in_turn([UNREADABLE, OK], [OK], stored))
     assert [len(body) for body in driven.sent] == [4, 2, 2], "only the vector is sent again"

@@ -15,7 +15,8 @@ from es_semantic.cluster.failures import failure
 from es_semantic.cluster.steps import Request
 from es_semantic.errors import ClusterError, RequestFailed, Unreachable
 from es_semantic.sync import feed as module
-from es_semantic.sync.checkpoints import Position
+from es_semantic.sync.checkpoints import Position, unread_of
+from es_semantic.sync.documents import Document, Judged
 from es_semantic.sync.feed import (
     FIRST_REQUEST,
     LARGEST_PAGE,
@@ -32,7 +33,7 @@ from es_semantic.sync.partition import WHOLE, parse_partition
 from es_semantic.sync.shards import Shard
 from tests.schema_targets import binding
 
-BOUND = binding("title")
+READER = Judged(binding("title"), "semantic")
 
 unread = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 9)).map(lambda pair: (pair[0], sum(pair)))).map(
     lambda pairs: list(Intervals(pairs))
@@ -68,9 +69,10 @@ class Read:
     """The characters of each."""
     numbers: list[tuple[int, int]] = field(default_factory=list)
     through: dict[int, int] = field(default_factory=dict)
+    covered: list[tuple[int, int]] = field(default_factory=list)
 
 
-def read(feed: Feed, length: Callable[[int], int], standing: Callable[[int], bool] = lambda _: True) -> Read:
+def read(feed: Feed[Document], length: Callable[[int], int], standing: Callable[[int], bool] = lambda _: True) -> Read:
     """Answer as shards do of which each number ``standing`` is a document with a text of so many characters."""
     seen = Read()
     while True:
@@ -91,6 +93,7 @@ def read(feed: Feed, length: Callable[[int], int], standing: Callable[[int], boo
         seen.pages[-1] = sum(len(document.text) for document in page.documents)
         seen.numbers += [(page.shard.number, document.seq_no) for document in page.documents]
         seen.through[page.shard.number] = page.through
+        seen.covered += [(page.shard.number, number) for number in numbers(page.covered)]
 
 
 def _hits(body: dict[str, Any], length: Callable[[int], int], standing: Callable[[int], bool]) -> list[dict[str, Any]]:
@@ -109,9 +112,9 @@ def shard(number: int, global_checkpoint: int) -> Shard:
     return Shard("i", "u", number, "h", global_checkpoint)
 
 
-def feed(*shards: Shard, size: RequestSize | None = None, partition: str = str(WHOLE)) -> Feed:
+def feed(*shards: Shard, size: RequestSize | None = None, partition: str = str(WHOLE)) -> Feed[Document]:
     positions = {each: Position() for each in shards}
-    return Feed(BOUND, "semantic", parse_partition(partition), 10_000, positions, size or RequestSize())
+    return Feed(READER, parse_partition(partition), 10_000, unread_of(positions), size or RequestSize())
 
 
 @given(st.lists(st.integers(-1, 700), min_size=1, max_size=3), st.integers(1, 5))
@@ -120,6 +123,7 @@ def test_every_document_of_every_shard_is_given_out_once(checkpoints: list[int],
     seen = read(feed(*shards), lambda _: 5, lambda number: number % every == 0)
     assert seen.numbers == [(s.number, n) for s in shards for n in range(0, s.global_checkpoint + 1, every)]
     assert seen.through == {s.number: s.global_checkpoint for s in shards if s.global_checkpoint >= 0}
+    assert seen.covered == [(s.number, n) for s in shards for n in range(s.global_checkpoint + 1)]
 
 
 def test_small_documents_take_hardly_more_requests_and_pages_than_the_fewest() -> None:
@@ -221,7 +225,7 @@ def test_a_new_pass_begins_small_again() -> None:
 def test_what_is_unread_is_settled_when_the_feed_is_made() -> None:
     shards = [shard(0, 9), shard(1, 9)]
     positions = {each: Position() for each in shards}
-    made = Feed(BOUND, "semantic", WHOLE, 10_000, positions)
+    made = Feed(READER, WHOLE, 10_000, unread_of(positions))
     for position in positions.values():
         position.remember(5)
         position.advance(7)

@@ -20,7 +20,7 @@ def document(number: int, verdict: Verdict = Verdict.STALE, text: str = "text") 
 
 def window(*documents: Document) -> Window:
     filled = Window()
-    filled.add(Page(FIRST, list(documents), len(documents)), documents)
+    filled.add(Page(FIRST, list(documents), len(documents), []), documents)
     return filled
 
 
@@ -54,7 +54,7 @@ def test_it_tells_how_far_each_shard_is_once_it_is_done(pages: list[tuple[Shard,
         number += size + 1
         documents = [document(number - size + i) for i in range(size)]
         wanted = documents[::2]
-        filled.add(Page(shard, documents, number), wanted)
+        filled.add(Page(shard, documents, number, []), wanted)
         last[shard] = number
         expected += [Work(shard, each) for each in wanted]
     assert filled.through == last

@@ -1,0 +1,94 @@
+"""The Python face of es-semantic: re-index into a new index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from elasticsearch import Elasticsearch
+
+from es_semantic.chosen import Model, behind_cache, choosing, loaded
+from es_semantic.cluster.served import served
+from es_semantic.cluster.steps import Steps
+from es_semantic.config import DEFAULT_FIELD_NAME, Config
+from es_semantic.embedding import Embedder, Fingerprint
+from es_semantic.errors import UsageError
+from es_semantic.reindex.body import Changes
+from es_semantic.reindex.procedure import Place, reindex_steps
+from es_semantic.reindex.report import ReindexReport, Watcher, unwatched
+from es_semantic.reindex.running import Options
+from es_semantic.reindex.switch import Switch
+from es_semantic.reindex.wanted import Wanted
+from es_semantic.sync.report import go_on
+
+
+@served
+def reindex(
+    source: str,
+    to: str,
+    *,
+    fields: str | Sequence[str] | None = None,
+    model: Model = None,
+    config: Config | None = None,
+    name: str = DEFAULT_FIELD_NAME,
+    chunk: str | None = None,
+    language: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    mappings: Mapping[str, Any] | None = None,
+    shards: int | None = None,
+    index_type: str | None = None,
+    remote: Elasticsearch | None = None,
+    slices: int = 1,
+    rate_limit: float | None = None,
+    verify: Literal["sample", "all"] = "sample",
+    switch: Switch = "block",
+    keep_old: bool = True,
+    progress: Watcher = unwatched,
+    stop: Callable[[], bool] = go_on,
+) -> Steps[ReindexReport]:
+    """Copy an index into the new index ``to`` with true vectors, verify it, and let it take the source's place.
+
+    The new index has the source's settings and mapping, with ``settings`` and ``mappings`` (as in the create index API)
+    laid over them, ``shards`` primary shards, and the semantic field ``name``: its ``fields``, ``model``, ``chunk`` and
+    ``language`` are those that the source is bound to where they are not given. Vectors that are true already are
+    copied. Documents keep their ids, routing and versions.
+
+    ``slices`` parts of the source are read at once, ``rate_limit`` documents a second at most. Whatever is written to
+    the source, or deleted, meanwhile comes along. ``verify`` compares a sample of 1,000 documents, or all.
+
+    ``switch``: ``block`` refuses writes to the source for the last seconds, ``caught-up`` never does and fetches what
+    came late after the switch, ``none`` leaves the target beside the source; called again it catches up and switches.
+    Where ``source`` is an alias, all aliases of its index move to the target in one step; where it is an index, its
+    name becomes an alias as well, for which the index is cloned under another name first, or deleted without
+    ``keep_old``.
+
+    Called again after an interruption, however it ended, it goes on where it stopped.
+
+    Raises:
+        UsageError: the target is there and not this job's, an alias stands for several indices, or an argument.
+        SchemaError: the source keeps no whole documents, or the target cannot take the semantic field.
+        JobStopped: documents are not in the target, or differ; nothing was switched.
+        JobTaken: another run goes on with this job.
+        TooManyFailures: more than 1,000 documents failed, every document of ten batches in a row, or 15 % of a window.
+        Forbidden: a privilege is missing.
+        ModelError, ClusterError: model or cluster failed; the next call goes on.
+    """
+    _require(slices >= 1, f"slices must be 1 or more, not {slices}")
+    _require(rate_limit is None or rate_limit > 0, f"a rate limit of {rate_limit} documents a second never ends")
+    _require(verify in ("sample", "all"), f"verify {verify!r} does not exist: sample or all")
+    _require(switch in ("block", "caught-up", "none"), f"switch {switch!r} does not exist: block, caught-up or none")
+    changes = Changes(settings or {}, mappings or {}, shards, index_type)
+    wanted = Wanted([fields] if isinstance(fields, str) else fields, name, chunk, language, changes)
+    options = Options(slices, rate_limit, verify, switch, keep_old, progress, stop)
+
+    def choose(bound: Fingerprint | None) -> Embedder:
+        embedder = loaded(model) if model is not None or bound is None else choosing(None, config)(bound, source)
+        return behind_cache(embedder, model, config)
+
+    place = Place(source, remote, "remote" if remote is not None else "")
+    return (yield from reindex_steps(place, to, wanted, choose, options))
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise UsageError(what)

@@ -1,0 +1,91 @@
+"""What the target has already: vectors of the same text need not be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from es_semantic.cluster.failures import failure, reason_of
+from es_semantic.cluster.steps import Request, Steps, url_path
+from es_semantic.reindex.document import Copied, Whole, holds_vectors, state_bytes
+from es_semantic.schema.binding import Binding
+from es_semantic.sync.control import STATUSES
+from es_semantic.sync.documents import Verdict, judge
+
+AT_ONCE = 128
+"""Documents in one request; their vectors come as decimal numbers, some kilobytes each."""
+
+Place = tuple[str, str | None]
+"""Id and routing of a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The index that is filled, reached through the job's alias, and how documents are read and written there."""
+
+    alias: str
+    index: str
+    name: str
+    binding: Binding | None
+    vectors_hidden: bool
+    base64: bool
+    max_page: int
+    """Its ``index.max_result_window``."""
+
+    @property
+    def reader(self) -> Whole:
+        """What reads its documents."""
+        return Whole(self.name, self.binding, self.vectors_hidden, self.base64)
+
+
+def with_known(target: Target, documents: Sequence[Copied]) -> Steps[list[Copied]]:
+    """Return the documents, those to embed with the vectors that the target has of the same text by the same model."""
+    binding = target.binding
+    wanted = [document for document in documents if document.verdict is Verdict.STALE]
+    if binding is None or not wanted:
+        return list(documents)
+    found = yield from stored(target, wanted, [target.name])
+    known: dict[Place, bytes] = {}
+    for document, there in zip(wanted, found, strict=True):
+        state = (there or {}).get("_source", {}).get(target.name)
+        true = judge(document.text, document.hash, state, holds_vectors(state, binding), binding.stamp)
+        if true is Verdict.TRUE:
+            known[document.place] = state_bytes(state, base64=target.base64)
+    return [d.true(known[d.place]) if d.place in known else d for d in documents]
+
+
+def stored(target: Target, documents: Sequence[Copied], fields: Sequence[str]) -> Steps[list[dict[str, Any] | None]]:
+    """Return what the target has in place of each document, as it is at this moment; None where there is none.
+
+    Of ``_source`` only the ``fields`` are read, all without any.
+
+    Raises:
+        ClusterError: they could not be read.
+    """
+    params = {"_source_exclude_vectors": "false"} if target.vectors_hidden else {}
+    answers: list[dict[str, Any] | None] = []
+    for part in _parts(documents):
+        docs = [
+            {
+                "_id": document.id,
+                **({"_source": list(fields)} if fields else {}),
+                **({"routing": document.routing} if document.routing is not None else {}),
+            }
+            for document in part
+        ]
+        answer = yield Request("POST", url_path("/{}/_mget", target.alias), params, {"docs": docs})
+        answers += [_found(each, target.index) for each in answer["docs"]]
+    return answers
+
+
+def _found(answer: Mapping[str, Any], index: str) -> dict[str, Any] | None:
+    if "error" in answer:
+        kind, _ = reason_of(answer["error"])
+        raise failure(STATUSES.get(kind, 400), answer["error"], f"reading {index!r}")
+    return dict(answer) if answer["found"] else None
+
+
+def _parts(documents: Sequence[Copied]) -> Iterator[Sequence[Copied]]:
+    for start in range(0, len(documents), AT_ONCE):
+        yield documents[start : start + AT_ONCE]

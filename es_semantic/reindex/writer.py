@@ -1,0 +1,162 @@
+"""Write whole documents into the index that is being filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from es_semantic.cluster.steps import Steps
+from es_semantic.errors import Forbidden, IndexUnavailable
+from es_semantic.reindex.document import Copied, index_item, new_state
+from es_semantic.reindex.known import Target, stored
+from es_semantic.schema.control import Version
+from es_semantic.sync import bulk
+from es_semantic.sync.control import write_control
+from es_semantic.sync.dead_letters import DeadLetter, delete_letter, letter_id, now, put_letter
+from es_semantic.sync.documents import Verdict
+from es_semantic.sync.embed import Embedded
+from es_semantic.sync.observer import Observer
+
+SAME_AGAIN = "Mend that and run the same command again; it goes on where it stopped."
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one document: ``refused`` says why it is not in the target, ``failed`` why it has no vectors."""
+
+    document: Copied
+    embedded: Embedded | None
+    refused: str = ""
+    failed: str = ""
+
+
+@dataclass(slots=True)
+class CopyWriter:
+    """Writes documents; several calls may be under way at once.
+
+    ``letters`` are the ids and versions of the dead letters of this target that are known to be in the control index.
+    Where programs write to the target already (``shared``), what they have written meanwhile holds.
+    """
+
+    target: Target
+    observer: Observer
+    shared: bool = False
+    letters: dict[str, Version] = field(default_factory=dict)
+    size: bulk.BodySize = field(default_factory=bulk.BodySize)
+
+    def write(self, documents: Sequence[Copied], embedded: Sequence[Embedded]) -> Steps[list[Written]]:
+        """Write documents with their vectors: one of ``embedded`` for each that is stale, in order.
+
+        Raises:
+            IndexUnavailable: the target is gone, closed, or under a block.
+            Forbidden: a privilege is missing.
+            ClusterError: Elasticsearch failed; what was written is found by looking.
+        """
+        results = iter(embedded)
+        vectors = [next(results) if document.verdict is Verdict.STALE else None for document in documents]
+        states = [self._state(d, e) for d, e in zip(documents, vectors, strict=True)]
+        refused = yield from self._index(documents, states)
+        written = [
+            Written(document, each, why, each.reason if each is not None and each.vectors is None else "")
+            for document, each, why in zip(documents, vectors, refused, strict=True)
+        ]
+        yield from self._keep_letters(written)
+        return written
+
+    def _state(self, document: Copied, embedded: Embedded | None) -> bytes | None:
+        binding = self.target.binding
+        if binding is None or document.verdict in (Verdict.TRUE, Verdict.FOREIGN):
+            return document.state
+        return new_state(document, embedded, binding, base64=self.target.base64)
+
+    def _index(self, documents: Sequence[Copied], states: Sequence[bytes | None]) -> Steps[list[str]]:
+        """Write what can be written; return why each document was refused, empty where it was not."""
+        refused = [document.reason for document in documents]
+        numbers = [i for i, reason in enumerate(refused) if not reason]
+        alias, name = self.target.alias, self.target.name
+        kind = "external" if self.shared else "external_gte"
+        items = [index_item(alias, documents[i], name, states[i], documents[i].version, kind) for i in numbers]
+        outcomes = yield from bulk.write(items, size=self.size, observer=self.observer)
+        older = [] if self.shared else [i for i, outcome in zip(numbers, outcomes, strict=True) if outcome.superseded]
+        for i, outcome in zip(numbers, outcomes, strict=True):
+            self._require_usable(outcome)
+            refused[i] = "" if outcome.ok or outcome.superseded else _reason(outcome)
+        if older:
+            again = yield from self._replace([documents[i] for i in older], [states[i] for i in older])
+            for i, outcome in zip(older, again, strict=True):
+                self._require_usable(outcome)
+                refused[i] = "" if outcome.ok else _reason(outcome)
+        return refused
+
+    def _replace(self, documents: Sequence[Copied], states: Sequence[bytes | None]) -> Steps[list[bulk.Outcome]]:
+        """Write documents of which the target has a higher version under that one; over a deleted one, whatever it was.
+
+        A document that was deleted, and created again a minute later, begins at version 1 anew (Elastic docs, "Index
+        API", ``index.gc_deletes``). That it is what the source has now is known: the feed has just brought it.
+        """
+        found = yield from stored(self.target, documents, [self.target.name])
+        items = [
+            index_item(self.target.alias, d, self.target.name, state, version=there["_version"] if there else None)
+            for d, state, there in zip(documents, states, found, strict=True)
+        ]
+        return (yield from bulk.write(items, size=self.size, observer=self.observer))
+
+    def _require_usable(self, outcome: bulk.Outcome) -> None:
+        index = self.target.index
+        if outcome.blocked:
+            raise _unavailable(f"writing to {index!r} is blocked: {outcome.reason}", outcome)
+        if outcome.error_type in ("index_not_found_exception", "index_closed_exception"):
+            raise _unavailable(f"index {index!r} is gone or closed, or no more this job's: {outcome.reason}", outcome)
+        if outcome.error_type == "security_exception":
+            raise Forbidden(
+                f"these credentials may not write to {index!r}: {outcome.reason}",
+                status=outcome.status,
+                error_type=outcome.error_type,
+                hint="Re-indexing takes an administrator's credentials.",
+            )
+
+    def _keep_letters(self, written: Sequence[Written]) -> Steps[None]:
+        dead = {self._letter_id(each.document): each for each in written if each.refused or each.failed}
+        gone = [key for each in written if (key := self._letter_id(each.document)) in self.letters and key not in dead]
+        items = [put_letter(self.target.name, self._letter(each)) for each in dead.values()]
+        items += [delete_letter(key, self.letters[key]) for key in gone]
+        if not items:
+            return
+        outcomes = yield from write_control(items)
+        for key, outcome in zip(dead, outcomes, strict=False):
+            self.letters[key] = (outcome.seq_no, outcome.primary_term)
+        for key in gone:
+            del self.letters[key]
+
+    def _letter(self, written: Written) -> DeadLetter:
+        binding = self.target.binding
+        return DeadLetter(
+            self.target.index,
+            written.document.id,
+            written.document.routing,
+            binding.stamp if binding is not None else "",
+            f"{REFUSED}{written.refused}" if written.refused else written.failed,
+            now(),
+        )
+
+    def _letter_id(self, document: Copied) -> str:
+        return letter_id(self.target.name, self.target.index, document.id, document.routing)
+
+
+REFUSED = "not in the new index: "
+"""How the reason of a dead letter begins whose document is not in the target at all."""
+
+
+def reasons(written: Sequence[Written]) -> Iterator[tuple[Copied, str]]:
+    """Yield the documents that became dead letters, and why."""
+    for each in written:
+        if each.refused or each.failed:
+            yield each.document, each.refused or each.failed
+
+
+def _reason(outcome: bulk.Outcome) -> str:
+    return f"{outcome.error_type}: {outcome.reason}" if outcome.error_type else outcome.reason
+
+
+def _unavailable(what: str, outcome: bulk.Outcome) -> IndexUnavailable:
+    return IndexUnavailable(what, status=outcome.status, error_type=outcome.error_type, hint=SAME_AGAIN)
