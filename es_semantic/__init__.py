@@ -10,7 +10,7 @@
 
 from es_semantic.api import analyze, attach, detach, failures, follow, status, sync
 from es_semantic.api_evaluation import compare_models, evaluate, reset_ranking, tune
-from es_semantic.api_reindex import reindex
+from es_semantic.api_reindex import cancel_reindex, estimate_reindex, reindex, undo_reindex
 from es_semantic.api_search import context, more_like, retrieve, search
 from es_semantic.embedding import Embedder, Embeddings, ModelProfile, load_embedder
 from es_semantic.errors import EsSemanticError
@@ -30,9 +30,11 @@ __all__ = [
     "SearchResult",
     "analyze",
     "attach",
+    "cancel_reindex",
     "compare_models",
     "context",
     "detach",
+    "estimate_reindex",
     "evaluate",
     "failures",
     "follow",
@@ -46,4 +48,5 @@ __all__ = [
     "status",
     "sync",
     "tune",
+    "undo_reindex",
 ]

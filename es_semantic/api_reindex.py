@@ -13,12 +13,14 @@ from es_semantic.cluster.steps import Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config
 from es_semantic.embedding import Embedder, Fingerprint
 from es_semantic.errors import UsageError
+from es_semantic.reindex.back import cancel_steps, undo_steps
 from es_semantic.reindex.body import Changes
+from es_semantic.reindex.estimate import Estimate, estimate_steps
 from es_semantic.reindex.procedure import Place, reindex_steps
 from es_semantic.reindex.report import ReindexReport, Watcher, unwatched
 from es_semantic.reindex.running import Options
 from es_semantic.reindex.switch import Switch
-from es_semantic.reindex.wanted import Wanted
+from es_semantic.reindex.wanted import ChooseEmbedder, Wanted
 from es_semantic.sync.report import go_on
 
 
@@ -80,13 +82,74 @@ def reindex(
     changes = Changes(settings or {}, mappings or {}, shards, index_type)
     wanted = Wanted([fields] if isinstance(fields, str) else fields, name, chunk, language, changes)
     options = Options(slices, rate_limit, verify, switch, keep_old, progress, stop)
+    choose = _choosing(source, model, config)
+    place = Place(source, remote, "remote" if remote is not None else "")
+    return (
+        yield from reindex_steps(place, to, wanted, lambda bound: behind_cache(choose(bound), model, config), options)
+    )
+
+
+@served
+def estimate_reindex(
+    source: str,
+    to: str,
+    *,
+    fields: str | Sequence[str] | None = None,
+    model: Model = None,
+    config: Config | None = None,
+    name: str = DEFAULT_FIELD_NAME,
+    chunk: str | None = None,
+    language: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    mappings: Mapping[str, Any] | None = None,
+    shards: int | None = None,
+    index_type: str | None = None,
+    remote: Elasticsearch | None = None,
+) -> Steps[Estimate]:
+    """Say what :func:`reindex` would take: documents, tokens, hours and disk, from a sample of 256 documents.
+
+    Nothing is changed; the sample is embedded to measure how fast the model is here.
+
+    Raises:
+        UsageError, SchemaError, Forbidden: as for :func:`reindex`.
+    """
+    changes = Changes(settings or {}, mappings or {}, shards, index_type)
+    wanted = Wanted([fields] if isinstance(fields, str) else fields, name, chunk, language, changes)
+    place = Place(source, remote, "remote" if remote is not None else "")
+    return (yield from estimate_steps(place, to, wanted, _choosing(source, model, config)))
+
+
+@served
+def cancel_reindex(to: str, *, remote: Elasticsearch | None = None) -> Steps[ReindexReport]:
+    """Give up the unfinished job that fills ``to``: its index is deleted, writes to the source are allowed again.
+
+    Raises:
+        UsageError: there is no such job, or its index is in use already.
+    """
+    return cancel_steps(to, remote)
+
+
+@served
+def undo_reindex(to: str) -> Steps[ReindexReport]:
+    """Put the index that ``to`` has replaced back into its place, with everything that was written since.
+
+    Writes are refused for as long as that takes; the new index stays, with no name but its own.
+
+    Raises:
+        UsageError: ``to`` has replaced nothing, the old index was not kept, or cannot take a document of the new one.
+        IndexUnavailable: the old index is gone.
+        JobStopped: the two differ afterwards; nothing was switched back.
+    """
+    return undo_steps(to)
+
+
+def _choosing(source: str, model: Model, config: Config | None) -> ChooseEmbedder:
+    """Return how the embedder is chosen: the caller's, else that of the source's binding, else the default."""
 
     def choose(bound: Fingerprint | None) -> Embedder:
-        embedder = loaded(model) if model is not None or bound is None else choosing(None, config)(bound, source)
-        return behind_cache(embedder, model, config)
+        return loaded(model) if model is not None or bound is None else choosing(None, config)(bound, source)
 
-    place = Place(source, remote, "remote" if remote is not None else "")
-    return (yield from reindex_steps(place, to, wanted, choose, options))
+    return choose
 
 
 def _require(holds: bool, what: str) -> None:

@@ -42,11 +42,7 @@ class Origin:
 
     def there(self, steps: Steps[T]) -> Steps[T]:
         """Run a procedure on the source's cluster."""
-        if self.client is None:
-            return (yield from steps)
-        client = self.client
-        result: T = yield Compute(lambda: run(client, steps))
-        return result
+        return on(self.client, steps)
 
     def shards(self) -> Steps[list[Shard]]:
         """Look at the source's shards, and make visible to searches what was written until then."""
@@ -66,6 +62,14 @@ class Origin:
     def versions(self, places: Sequence[tuple[str, str | None]]) -> Steps[list[int | None]]:
         """Return the version that each id and routing has at this moment, None where there is no such document."""
         return (yield from self.there(_versions(self.index, places)))
+
+
+def on(client: Elasticsearch | None, steps: Steps[T]) -> Steps[T]:
+    """Run a procedure on another cluster; on this one where there is no client of another."""
+    if client is None:
+        return (yield from steps)
+    result: T = yield Compute(lambda: run(client, steps))
+    return result
 
 
 def count(index: str) -> Steps[int]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from elasticsearch import Elasticsearch
 
 from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, Version, server_version
-from es_semantic.cluster.steps import Compute, Steps, run
+from es_semantic.cluster.steps import Steps
 from es_semantic.errors import UsageError
+from es_semantic.reindex.disk import Room, free_bytes, require_room, room_for
 from es_semantic.reindex.document import Whole
 from es_semantic.reindex.job import Job, Record, find_record, new_run, prepare_control
 from es_semantic.reindex.known import Target
-from es_semantic.reindex.origin import Origin, hides_vectors
+from es_semantic.reindex.origin import Origin, count, hides_vectors, on
 from es_semantic.reindex.report import ReindexReport
 from es_semantic.reindex.running import Options, Running
 from es_semantic.reindex.setup import open_target, require_free
@@ -27,6 +28,8 @@ from es_semantic.sync.dead_letters import read_letters
 from es_semantic.sync.embed import Embedding, splitter
 from es_semantic.sync.observer import SILENT
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -37,28 +40,71 @@ class Place:
     client: Elasticsearch | None = None
     label: str = ""
 
+    def there(self, steps: Steps[T]) -> Steps[T]:
+        """Run a procedure on the source's cluster."""
+        return on(self.client, steps)
+
 
 def reindex_steps(
     place: Place, to: str, wanted: Wanted, choose: ChooseEmbedder, options: Options
 ) -> Steps[ReindexReport]:
     """Begin the job that fills ``to``, or go on with it; see :func:`es_semantic.reindex`."""
     version = yield from server_version()
-    targets.require_one_name(to)
     record = yield from find_record(to)
-    source = yield from _there(place, targets.resolve(place.source))
-    switched = record is not None and record.job.switched is not None and place.client is None and source.name == to
+    switched = record is not None and record.job.switched is not None and (yield from _leads_to(place, to))
     if record is not None and switched:
         if not _is_late(record.job):
             return (yield from _already(record))
-        source = yield from targets.resolve(record.job.source)
-    plan = yield from _there(place, make_plan(source, wanted, choose, version))
-    yield from _require_change(source, to, place, options)
+        place = Place(record.job.source)
+    source, plan = yield from looked_at(place, to, wanted, choose, version)
+    if not switched and options.switch != "none" and place.client is None:
+        yield from _require_switch(source, to, place, options)
     yield from prepare_control()
     record = yield from _take_over(record, place, source, to, wanted, plan)
+    if record.version is None:
+        yield from require_enough(place, source, plan, to)
+        yield from record.save()
     there = yield from open_target(plan, source, wanted, record)
     running = yield from _running(place, source, version, plan, record, options, resumed=there)
     yield from (running.finish() if switched else running.run())
     return running.report
+
+
+def looked_at(
+    place: Place,
+    to: str,
+    wanted: Wanted,
+    choose: ChooseEmbedder,
+    version: Version | None,
+) -> Steps[tuple[targets.Target, Plan]]:
+    """Look at the source and decide what will be made; refuse what cannot be done, and change nothing."""
+    targets.require_one_name(to)
+    source = yield from place.there(targets.resolve(place.source))
+    if source.name == to and place.client is None:
+        raise UsageError(f"{place.source!r} is {to!r} already", hint="Give the new index another name with --to.")
+    plan = yield from place.there(make_plan(source, wanted, choose, version))
+    new = targets.Target("index", to, {}, {})
+    yield from require_privileges(new, also=() if place.client is not None else (source.name,))
+    return source, plan
+
+
+def _leads_to(place: Place, to: str) -> Steps[bool]:
+    """Say whether the source's name stands for the target already."""
+    return place.client is None and (yield from targets.resolve(place.source)).name == to
+
+
+def require_enough(place: Place, source: targets.Target, plan: Plan, to: str) -> Steps[None]:
+    """Refuse to begin where the disks have no room, by the number of documents alone.
+
+    Raises:
+        JobStopped: with both sizes.
+    """
+    documents = yield from place.there(count(source.name))
+    replicas = int(source.settings.get("index.number_of_replicas", 1))
+    room = yield from place.there(room_for(source.name, plan.bound, plan.binding, vectors=documents, replicas=replicas))
+    if place.client is not None:
+        room = Room(room.needed, (yield from free_bytes()))
+    require_room(room, to)
 
 
 def _is_late(job: Job) -> bool:
@@ -77,26 +123,20 @@ def _already(record: Record) -> Steps[ReindexReport]:
     return report
 
 
-def _require_change(source: targets.Target, to: str, place: Place, options: Options) -> Steps[None]:
-    """See that all of it can be done, and that these credentials may do it, before anything is done.
+def _require_switch(source: targets.Target, to: str, place: Place, options: Options) -> Steps[None]:
+    """See before hours of work that the switch can be made.
 
     Raises:
-        UsageError: source and target are the same, or the switch cannot be made.
-        Forbidden: with every missing privilege named.
+        UsageError: it cannot.
     """
-    if source.name == to and place.client is None:
-        raise UsageError(f"{place.source!r} is {to!r} already", hint="Give the new index another name with --to.")
-    if options.switch != "none" and place.client is None:
-        yield from require_switchable(source.name)
-        if place.source == source.name and options.switch == "caught-up":
-            raise UsageError(
-                f"{source.name!r} is an index, not an alias: what is written to it in the moment of the switch is lost",
-                hint="Use --switch block, which refuses writes for the last seconds, or write through an alias first.",
-            )
-        if place.source == source.name and options.keep_old:
-            yield from require_free(kept_name(source.name, to))
-    new = targets.Target("index", to, {}, {})
-    yield from require_privileges(new, also=() if place.client is not None else (source.name,))
+    yield from require_switchable(source.name)
+    if place.source == source.name and options.switch == "caught-up":
+        raise UsageError(
+            f"{source.name!r} is an index, not an alias: what is written to it in the moment of the switch is lost",
+            hint="Use --switch block, which refuses writes for the last seconds, or write through an alias first.",
+        )
+    if place.source == source.name and options.keep_old:
+        yield from require_free(kept_name(source.name, to))
 
 
 def _take_over(
@@ -120,7 +160,6 @@ def _take_over(
                 plan=plan.id(source, wanted),
             )
         )
-        yield from record.save()
         return record
     if record.job.plan != plan.id(source, wanted):
         raise UsageError(
@@ -143,7 +182,7 @@ def _running(
 ) -> Steps[Running]:
     job = record.job
     base64 = version is not None and version >= BASE64_VECTORS_SINCE
-    hidden_there = yield from _there(place, hides_vectors(source.name))
+    hidden_there = yield from place.there(hides_vectors(source.name))
     hidden = hidden_there if place.client is None else (yield from hides_vectors(job.target))
     filled = yield from targets.resolve(job.target)
     target = Target(job.alias, job.target, job.name, plan.binding, hidden, base64, filled.max_result_window)
@@ -163,10 +202,3 @@ def _running(
         embedding=Embedding(plan.embedder, splitter(plan.embedder, plan.binding.chunking), SILENT),
         version=version,
     )
-
-
-def _there(place: Place, steps: Steps[Any]) -> Steps[Any]:
-    if place.client is None:
-        return (yield from steps)
-    client = place.client
-    return (yield Compute(lambda: run(client, steps)))

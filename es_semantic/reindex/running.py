@@ -175,7 +175,7 @@ class Running:
         checks += yield from verify.check_probes(self.origin, self.target, documents)
         self.report.checks = checks
         yield from self._require_complete()
-        self._require_ok()
+        verify.require_ok(checks, self.origin, self.target)
 
     def _check_vectors(self) -> Steps[Check]:
         """Let a worker go over the whole target: it judges every document by the hash of its text.
@@ -204,16 +204,6 @@ class Running:
                 f"{first.id!r}: {first.reason}",
                 hint=f"List them: es-semantic failures {self.target.index}. Mend or delete these documents in the "
                 "source and run the same command again; or start over with --cancel and other changes.",
-            )
-
-    def _require_ok(self) -> None:
-        bad = [check for check in self.report.checks if not check.ok]
-        if bad:
-            raise JobStopped(
-                f"{self.target.index!r} is not what {self.origin.label!r} is: "
-                + "; ".join(f"{check.what}: {check.found}" for check in bad),
-                hint="Nothing was switched. Two documents of one id and different routing become one where the number "
-                "of shards is another. Otherwise run the same command again; it compares anew.",
             )
 
     def _switch(self) -> Steps[None]:
@@ -262,8 +252,7 @@ class Running:
         yield from self._catch_up(leave=0)
         yield from self._delete_gone()
         if self.options.switch == "block":
-            self.report.checks.append((yield from verify.check_counts(self.origin, self.target)))
-            self._require_ok()
+            yield from verify.require_same_counts(self.origin, self.target)
         yield from self._require_complete()
         yield from close_for_use(self.record)
 

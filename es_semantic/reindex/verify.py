@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from es_semantic.cluster.steps import Request, Steps, url_path
+from es_semantic.errors import JobStopped
 from es_semantic.reindex.document import Copied
 from es_semantic.reindex.known import Target, stored
 from es_semantic.reindex.lanes import lanes
@@ -42,6 +43,32 @@ def check_counts(origin: Origin, target: Target) -> Steps[Check]:
     yield Request("POST", url_path("/{}/_refresh", target.alias))
     there, here = (yield from origin.count()), (yield from count(target.alias))
     return Check("documents", f"{there:,} in the source, {here:,} in the target", there == here)
+
+
+def require_same_counts(origin: Origin, target: Target) -> Steps[None]:
+    """Refuse to switch where the numbers of documents differ.
+
+    Raises:
+        JobStopped: they do.
+    """
+    check = yield from check_counts(origin, target)
+    require_ok([check], origin, target)
+
+
+def require_ok(checks: Sequence[Check], origin: Origin, target: Target) -> None:
+    """Refuse to switch where something is not as it must be.
+
+    Raises:
+        JobStopped: with every check that failed.
+    """
+    bad = [check for check in checks if not check.ok]
+    if bad:
+        raise JobStopped(
+            f"{target.index!r} is not what {origin.label!r} is: "
+            + "; ".join(f"{check.what}: {check.found}" for check in bad),
+            hint="Nothing was switched. Two documents of one id and different routing become one where the number "
+            "of shards is another. Otherwise run the same command again; it compares anew.",
+        )
 
 
 def check_documents(

@@ -44,8 +44,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be made: the binding, the bindings that the new index starts with, and who embeds."""
+    """What will be made: the binding, the bindings that the new index starts with, and who embeds.
 
+    ``bound`` is how the source is bound under that name.
+    """
+
+    bound: Binding | None
     binding: Binding
     bindings: Bindings
     embedder: Embedder
@@ -97,7 +101,7 @@ def make_plan(source: Target, wanted: Wanted, choose: ChooseEmbedder, version: V
     embedder = yield Compute(lambda: choose(bound.fingerprint if bound else None))
     binding, notes = yield from _binding(source, wanted, fields, bound, embedder, version)
     kept = bindings.with_field(wanted.name, binding).completed()
-    return Plan(kept.fields[wanted.name], kept, embedder, notes)
+    return Plan(bound, kept.fields[wanted.name], kept, embedder, notes)
 
 
 def require_whole_documents(source: Target) -> None:
