@@ -51,6 +51,19 @@ class Context:
         running = node.running()
         return connect(self.config.connection, default_url=running.url if running else DEFAULT_URL)
 
+    def remote(self, name: str) -> Elasticsearch:
+        """Return a client for another cluster of the settings file.
+
+        Raises:
+            ConfigError: none of that name is configured, or it has no URL.
+        """
+        settings = self.config.remotes.get(name)
+        if settings is None or not settings.urls:
+            known = ", ".join(sorted(self.config.remotes)) or "none"
+            what = "has no url" if settings is not None else f"is not configured; configured: {known}"
+            raise ConfigError(f"remote cluster {name!r} {what}", hint="List it under remotes in es-semantic.yml.")
+        return connect(settings)
+
     def field_name(self, index: str, name: str | None) -> str:
         """Return the semantic field to work on: the one asked for, else the one configured for this index."""
         configured = self.semantic_field(index, name)

@@ -17,6 +17,7 @@ from es_semantic.retrieval.results import Hit, SearchResult
 from es_semantic.schema.binding import Bindings
 from es_semantic.schema.lookup import bindings_of
 from es_semantic.schema.text import source_text
+from es_semantic.schema.vectors import any_vectors
 
 EXCERPT = 120
 """Characters of a document in a table, and of each of its passages."""
@@ -70,13 +71,15 @@ def say_that_a_model_loads(context: Context, index: str) -> None:
         say("Loading the model takes some seconds in every new process ...")
 
 
-def say_what_is_missing(result: SearchResult) -> None:
+def say_what_is_missing(context: Context, result: SearchResult) -> None:
     """Tell which parts of a search failed, and that documents may have no vectors yet."""
     for each in result.degraded:
         say(f"Without {each.leg}, which failed: {each.reason}")
-    failed = bool(result.degraded)
-    if result.mode != "bm25" and not failed and all(hit.legs.keys() <= {"bm25"} for hit in result.hits):
-        say(f"No document with a vector was found; if that is unexpected: es-semantic sync {result.index}")
+    if result.mode == "bm25" or result.degraded or any(hit.legs.keys() - {"bm25"} for hit in result.hits):
+        return
+    # The hits shown may be those of few, and the best of all by their words alone.
+    if not run(context.client, any_vectors(result.index)):
+        say(f"No document has a vector; if that is unexpected: es-semantic sync {result.index}")
 
 
 def print_hits(context: Context, result: SearchResult, names: Sequence[str], *, start: int = 0) -> None:

@@ -65,7 +65,7 @@ def context(
         config=ctx.obj.config,
         name=field_names(ctx.obj, index, name),
     )
-    say_what_is_missing(found.result)
+    say_what_is_missing(ctx.obj, found.result)
     if (
         title is not None
         and found.result.hits

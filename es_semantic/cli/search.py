@@ -67,7 +67,7 @@ def search(
         config=ctx.obj.config,
         name=searched,
     )
-    say_what_is_missing(result)
+    say_what_is_missing(ctx.obj, result)
     if as_json:
         print_json(result)
     else:

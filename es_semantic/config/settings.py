@@ -333,7 +333,9 @@ class SemanticFieldSettings(Settings):
 
 
 class Config(Settings):
-    """The whole file. ``models`` and ``rerankers`` are named by the user.
+    """The whole file. ``models``, ``rerankers`` and ``remotes`` are named by the user.
+
+    ``remotes`` are other clusters, from which to re-index.
 
     The model ``default`` is MiniLM unless they define it; there is no default reranker.
     """
@@ -342,6 +344,7 @@ class Config(Settings):
     node: NodeSettings = NodeSettings()
     models: dict[str, Annotated[ModelSettings, Field(discriminator="provider")]] = {}
     rerankers: dict[str, Annotated[RerankerSettings, Field(discriminator="provider")]] = {}
+    remotes: dict[str, ConnectionSettings] = {}
     embedding_cache: EmbeddingCacheSettings = EmbeddingCacheSettings()
     semantic_fields: list[SemanticFieldSettings] = []
 

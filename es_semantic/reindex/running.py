@@ -236,6 +236,8 @@ class Running:
             if switched.old is None:
                 yield from optional(Request("DELETE", url_path("/{}", self.origin.index)))
         yield from self.record.save(phase="switched", counts=self.report.counts)
+        mark = {"index": self.target.index, "alias": self.target.alias, "must_exist": False}
+        yield switching.update_aliases([{"remove": mark}])
         self.report.switched, self.report.old = True, switched.old
         self.report.aliases = sorted(switched.aliases)
         yield Forget()

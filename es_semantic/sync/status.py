@@ -11,6 +11,7 @@ from es_semantic.errors import Forbidden
 from es_semantic.schema.binding import Binding
 from es_semantic.schema.control import CONTROL_INDEX
 from es_semantic.schema.target import Target
+from es_semantic.schema.vectors import has_vector
 from es_semantic.sync.checkpoints import (
     Position,
     StoredCheckpoint,
@@ -135,11 +136,5 @@ def counts_body(name: str, binding: Binding) -> dict[str, Any]:
     states: dict[str, Any] = {
         state: {"bool": {"filter": [{"term": {f"{name}.status": state}}]}} for state in ("ready", "failed", "empty")
     }
-    states["ready"]["bool"]["filter"] += [_has_vector(name, binding), {"term": {f"{name}.model": binding.stamp}}]
+    states["ready"]["bool"]["filter"] += [has_vector(name, binding), {"term": {f"{name}.model": binding.stamp}}]
     return {"size": 0, "track_total_hits": True, "aggs": {"state": {"filters": {"filters": states}}}}
-
-
-def _has_vector(name: str, binding: Binding) -> dict[str, Any]:
-    if binding.chunking is None:
-        return {"exists": {"field": f"{name}.vector"}}
-    return {"nested": {"path": f"{name}.chunks", "query": {"exists": {"field": f"{name}.chunks.vector"}}}}

@@ -24,6 +24,7 @@ from elasticsearch.helpers import scan
 import es_semantic
 from es_semantic.embedding import PROBE_TEXT, Embeddings
 from es_semantic.errors import EsSemanticError, InputRejected
+from es_semantic.reindex import copy
 from es_semantic.schema.control import CONTROL_INDEX
 from es_semantic.sync import feed, window
 from es_semantic.sync.follow import Events
@@ -248,22 +249,22 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["tests.faults.workers"])
 
 
-def _work(said: Connection, node_url: str, index: str, pause: float, options: Mapping[str, Any]) -> None:
+def _work(said: Connection, node_url: str, task: str, index: str, pause: float, options: Mapping[str, Any]) -> None:
     def meanwhile(texts: Sequence[str]) -> None:
         time.sleep(pause)
         said.send(len(texts))
 
-    feed.LARGEST_PAGE, window.WINDOW = PAGE, WINDOW
+    feed.LARGEST_PAGE, window.WINDOW, copy.WINDOW, copy.DOCUMENTS = PAGE, WINDOW, WINDOW, WINDOW
     said.send(0)
-    es_semantic.sync(Elasticsearch(node_url), index, model=Counting(meanwhile), **options)
+    getattr(es_semantic, task)(Elasticsearch(node_url), index, model=Counting(meanwhile), **options)
 
 
 class WorkerProcess:
-    """``es_semantic.sync`` in a process of its own, which tells how many texts it embeds."""
+    """``es_semantic.sync``, or another task, in a process of its own, which tells how many texts it embeds."""
 
-    def __init__(self, node_url: str, index: str, *, pause: float = 0, **options: Any) -> None:
+    def __init__(self, node_url: str, index: str, *, task: str = "sync", pause: float = 0, **options: Any) -> None:
         self._said, said = _PROCESSES.Pipe(duplex=False)
-        self._process = _PROCESSES.Process(target=_work, args=(said, node_url, index, pause, options))
+        self._process = _PROCESSES.Process(target=_work, args=(said, node_url, task, index, pause, options))
         self._process.start()
         said.close()
         self.embedded = 0

@@ -1,0 +1,31 @@
+"""Which documents have vectors: as a query, and whether there are any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from es_semantic.cluster.steps import Request, Steps, url_path
+from es_semantic.schema.binding import Binding
+from es_semantic.schema.lookup import bindings_of
+
+
+def has_vector(name: str, binding: Binding) -> dict[str, Any]:
+    """Return the query for documents that have a vector in the semantic field ``name``."""
+    if binding.chunking is None:
+        return {"exists": {"field": f"{name}.vector"}}
+    return {"nested": {"path": f"{name}.chunks", "query": {"exists": {"field": f"{name}.chunks.vector"}}}}
+
+
+def any_vectors(index: str) -> Steps[bool]:
+    """Say whether any document behind a name, list or pattern has a vector.
+
+    Raises:
+        IndexUnavailable: no such index.
+    """
+    bindings = yield from bindings_of(index)
+    fields = [has_vector(name, binding) for each in bindings.values() for name, binding in each.fields.items()]
+    if not fields:
+        return False
+    body = {"size": 0, "terminate_after": 1, "query": {"bool": {"should": fields}}}
+    answer = yield Request("POST", url_path("/{}/_search", index), body=body)
+    return bool(answer["hits"]["total"]["value"])
