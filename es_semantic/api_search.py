@@ -15,7 +15,7 @@ from es_semantic.cluster.steps import Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config
 from es_semantic.retrieval.assembly import Count
 from es_semantic.retrieval.context import DEFAULT_PASSAGES, Context, context_steps
-from es_semantic.retrieval.engine import Execution, answer_steps
+from es_semantic.retrieval.engine import Execution, bound_steps
 from es_semantic.retrieval.more_like import more_like_steps
 from es_semantic.retrieval.query import DEFAULT_SIZE, Filters
 from es_semantic.retrieval.request import read_request
@@ -239,6 +239,6 @@ def retrieve(
     given = {**request, **({} if retriever is None else {"retriever": retriever})}
     asked = read_request(require_index(index), given, allow_scripts=allow_scripts)
     query = replace(asked, execution=execution, deadline=require_deadline(deadline), allow_degraded=allow_degraded)
-    answer = yield from answer_steps(query, models_for(model, config, query.index), rerankers_for(config))
+    answer = yield from bound_steps(query, models_for(model, config, query.index), rerankers_for(config))
     degraded = [{"leg": each.leg, "reason": each.reason} for each in answer.degraded]
     return {**answer.body, **({"es_semantic": {"degraded": degraded}} if degraded else {})}

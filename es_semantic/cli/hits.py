@@ -71,14 +71,14 @@ def say_that_a_model_loads(context: Context, index: str) -> None:
         say("Loading the model takes some seconds in every new process ...")
 
 
-def say_what_is_missing(context: Context, result: SearchResult) -> None:
-    """Tell which parts of a search failed, and that documents may have no vectors yet."""
+def say_what_is_missing(context: Context, result: SearchResult, searched: Sequence[str]) -> None:
+    """Tell which parts of a search failed, and that there are no vectors yet in the semantic fields ``searched``."""
     for each in result.degraded:
         say(f"Without {each.leg}, which failed: {each.reason}")
     if result.mode == "bm25" or result.degraded or any(hit.legs.keys() - {"bm25"} for hit in result.hits):
         return
     # The hits shown may be those of few, and the best of all by their words alone.
-    if not run(context.client, any_vectors(result.index)):
+    if not run(context.client, any_vectors(result.index, searched)):
         say(f"No document has a vector; if that is unexpected: es-semantic sync {result.index}")
 
 

@@ -48,6 +48,7 @@ def context(
     """Search, and print passages with citations for a prompt, within a number of tokens."""
     if mode != "bm25":
         say_that_a_model_loads(ctx.obj, index)
+    searched = field_names(ctx.obj, index, name)
     found = es_semantic.context(
         ctx.obj.client,
         index,
@@ -63,9 +64,9 @@ def context(
         deadline=deadline,
         allow_degraded=allow_degraded,
         config=ctx.obj.config,
-        name=field_names(ctx.obj, index, name),
+        name=searched,
     )
-    say_what_is_missing(ctx.obj, found.result)
+    say_what_is_missing(ctx.obj, found.result, searched)
     if (
         title is not None
         and found.result.hits

@@ -67,7 +67,7 @@ def search(
         config=ctx.obj.config,
         name=searched,
     )
-    say_what_is_missing(ctx.obj, result)
+    say_what_is_missing(ctx.obj, result, searched)
     if as_json:
         print_json(result)
     else:

@@ -251,9 +251,11 @@ class Running:
 
     def _come_together(self) -> Steps[None]:
         """Bring source and target to the same documents, and the target into use."""
-        yield from self._catch_up(leave=0)
+        block = self.options.switch == "block"
+        # Without a block there may always be something new; what is left is fetched after the switch.
+        yield from self._catch_up(leave=0 if block else FEW)
         yield from self._delete_gone()
-        if self.options.switch == "block":
+        if block:
             yield from verify.require_same_counts(self.origin, self.target)
         yield from self._require_complete()
         yield from close_for_use(self.record)

@@ -17,6 +17,7 @@ from es_semantic.errors import ClusterError, EsSemanticError, InvalidQuery, Requ
 from es_semantic.retrieval.evaluate import Means, evaluate
 from es_semantic.retrieval.explain import explanation
 from es_semantic.retrieval.found import Degraded, Found, Ranking, at_least, labels_of
+from es_semantic.retrieval.fresh import with_fresh_bindings
 from es_semantic.retrieval.leaves import NUMBER, TIE, Leaf, leaf_body, leaves, lone_body
 from es_semantic.retrieval.matched import matched, only_ranked_count
 from es_semantic.retrieval.multi_field import expanded, has_multi_field
@@ -45,6 +46,7 @@ from es_semantic.retrieval.tree.nodes import (
     to_json,
     walk,
 )
+from es_semantic.schema.binding import Bindings
 from es_semantic.schema.lookup import bindings_of
 
 Execution = Literal["auto", "native", "client"]
@@ -84,8 +86,21 @@ class Answer:
     degraded: tuple[Degraded, ...] = ()
 
 
-def answer_steps(query: Query, models: Models, rerankers: Rerankers) -> Steps[Answer]:
-    """Run a query whose tree has been checked.
+def bound_steps(query: Query, models: Models, rerankers: Rerankers) -> Steps[Answer]:
+    """Run a query as :func:`answer_steps` does, and again where the bindings that it went by have changed under it."""
+    if not has_multi_field(query.root) and not has_texts(query.root):
+        return answer_steps(query, models, rerankers)
+    return with_fresh_bindings(
+        query.index,
+        lambda bindings: answer_steps(query, models, rerankers, bindings),
+        lambda answer: {hit["_index"] for hit in answer.body["hits"]["hits"]},
+    )
+
+
+def answer_steps(
+    query: Query, models: Models, rerankers: Rerankers, bindings: Mapping[str, Bindings] | None = None
+) -> Steps[Answer]:
+    """Run a query whose tree has been checked; ``bindings`` are read where they are needed and not given.
 
     Raises:
         InvalidRetriever: Elasticsearch refuses a leaf; the path tells which.
@@ -96,7 +111,7 @@ def answer_steps(query: Query, models: Models, rerankers: Rerankers) -> Steps[An
     root, found = query.root, Found()
     failed: Failed = {}
     if has_multi_field(root) or has_texts(root):
-        bindings = yield from bindings_of(query.index)
+        bindings = (yield from bindings_of(query.index)) if bindings is None else bindings
         root, failed = yield from with_vectors(expanded(root, bindings), bindings, models, query.deadline)
         _degrade(query, root, found, failed)
     if (yield from _natively(query, root, rerankers, found)):

@@ -17,6 +17,7 @@ from es_semantic.retrieval.documents import documents_query
 from es_semantic.retrieval.engine import Query, answer_steps
 from es_semantic.retrieval.exact import exact_query
 from es_semantic.retrieval.found import Key, key_of
+from es_semantic.retrieval.fresh import with_fresh_bindings
 from es_semantic.retrieval.page import Page
 from es_semantic.retrieval.query_vectors import Models
 from es_semantic.retrieval.reranked import NO_RERANKERS
@@ -26,8 +27,7 @@ from es_semantic.retrieval.semantic import Group, groups
 from es_semantic.retrieval.targets import targets_of
 from es_semantic.retrieval.tree.nodes import Json, Retriever, Standard, Vector, kind
 from es_semantic.retrieval.wish import Wish
-from es_semantic.schema.binding import Binding
-from es_semantic.schema.lookup import bindings_of
+from es_semantic.schema.binding import Binding, Bindings
 
 MODES = ("knn", "exact")
 
@@ -41,13 +41,22 @@ _NEVER_READ = ("nobody has embedded it yet", "Run: es-semantic sync {index}")
 
 def more_like_steps(index: str, doc_id: str, routing: str | None, wish: Wish) -> Steps[SearchResult]:
     """Answer one query; see :func:`es_semantic.more_like`."""
-    started = time.perf_counter()
     if wish.mode not in MODES:
         raise InvalidQuery(f"mode {wish.mode!r} cannot find more like a document", hint=f"Use {' or '.join(MODES)}.")
     if len(wish.names) > 1:
         raise InvalidQuery("name must be one semantic field here", hint="Search more like it by one after the other.")
+    return with_fresh_bindings(
+        index,
+        lambda bindings: _answered(index, bindings, doc_id, routing, wish),
+        lambda result: [hit.index for hit in result.hits],
+    )
+
+
+def _answered(
+    index: str, bindings: Mapping[str, Bindings], doc_id: str, routing: str | None, wish: Wish
+) -> Steps[SearchResult]:
+    started = time.perf_counter()
     (name,) = wish.names
-    bindings = yield from bindings_of(index)
     members = groups(bindings, [name], index=index)
     params = {"allow_partial_search_results": "false"}
     answer = yield Request("POST", url_path("/{}/_search", index), params, document_body(doc_id, routing, name))

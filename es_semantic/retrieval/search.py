@@ -15,6 +15,7 @@ from es_semantic.errors import InvalidQuery, InvalidRetriever, ModelError
 from es_semantic.retrieval.engine import Query, answer_steps
 from es_semantic.retrieval.exact import exact_query
 from es_semantic.retrieval.found import Degraded
+from es_semantic.retrieval.fresh import with_fresh_bindings
 from es_semantic.retrieval.page import Page
 from es_semantic.retrieval.passage_search import Wanted, passages_steps
 from es_semantic.retrieval.passages import MAX_ANALYZED
@@ -41,7 +42,6 @@ from es_semantic.retrieval.tree.nodes import (
 from es_semantic.retrieval.wish import Wish, read_wish, require_index
 from es_semantic.retrieval.words import highlighted_fields, plain, searched_fields, source_fields, words_query
 from es_semantic.schema.binding import Binding, Bindings
-from es_semantic.schema.lookup import bindings_of
 from es_semantic.schema.ranking import Ranking
 
 LEXICAL = "bm25"
@@ -85,8 +85,20 @@ def search_steps(
 def wished_steps(index: str, text: str, wish: Wish, models: Models, rerankers: Rerankers) -> Steps[SearchResult]:
     """Answer one query whose options have been checked."""
     query = require_query(text)
+    return with_fresh_bindings(
+        index,
+        lambda bindings: _answered(index, bindings, query, wish, models, rerankers),
+        lambda result: [hit.index for hit in result.hits],
+    )
+
+
+def _answered(
+    index: str, bindings: Mapping[str, Bindings], query: str, wish: Wish, models: Models, rerankers: Rerankers
+) -> Steps[SearchResult]:
     started = time.perf_counter()
-    bindings = yield from _bindings(index)
+    if not any(each.fields for each in bindings.values()):
+        # On a server that is too old nothing can be attached, and that is the better answer.
+        yield from server_version()
     members = groups(bindings, wish.names, index=index)
     reach = yield from targets_of(index, bindings, members)
     vectors, degraded, loading = yield from _vectors(members, query, wish, models, index)
@@ -199,14 +211,6 @@ def shown_source(wish: Wish, bindings: Mapping[str, Bindings]) -> Any:
     if not wish.source:
         return False
     return {"excludes": sorted({name for each in bindings.values() for name in each.fields})}
-
-
-def _bindings(index: str) -> Steps[dict[str, Bindings]]:
-    bindings = yield from bindings_of(index)
-    if not any(each.fields for each in bindings.values()):
-        # On a server that is too old nothing can be attached, and that is the better answer.
-        yield from server_version()
-    return bindings
 
 
 def _loaded(models: Models, group: Group, index: str) -> Embedder:

@@ -27,7 +27,7 @@ def find_binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
         SchemaError: they are bound to different source fields.
     """
     require_one_name(index)
-    bindings = yield from _read_bindings(index)
+    bindings = yield from read_now(index)
     found = {concrete: each.one(name, index=concrete) for concrete, each in bindings.items()}
     first, *others = found.items()
     for concrete, binding in others:
@@ -54,10 +54,16 @@ def bindings_of(index: str) -> Steps[dict[str, Bindings]]:
         IndexUnavailable: no such index.
         SchemaError: a binding cannot be read.
     """
-    bindings: dict[str, Bindings] = yield Remember(("bindings", index), SECONDS, partial(_read_bindings, index))
+    bindings: dict[str, Bindings] = yield Remember(("bindings", index), SECONDS, partial(read_now, index))
     return bindings
 
 
-def _read_bindings(index: str) -> Steps[dict[str, Bindings]]:
+def read_now(index: str) -> Steps[dict[str, Bindings]]:
+    """Return the bindings of every index behind a name, list or pattern, as they are at this moment.
+
+    Raises:
+        IndexUnavailable: no such index.
+        SchemaError: a binding cannot be read.
+    """
     mappings = yield Request("GET", url_path("/{}/_mapping", index))
     return {concrete: read_bindings(body["mappings"], index=concrete) for concrete, body in sorted(mappings.items())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from es_semantic.cluster.steps import Request, Steps, url_path
@@ -16,14 +17,19 @@ def has_vector(name: str, binding: Binding) -> dict[str, Any]:
     return {"nested": {"path": f"{name}.chunks", "query": {"exists": {"field": f"{name}.chunks.vector"}}}}
 
 
-def any_vectors(index: str) -> Steps[bool]:
-    """Say whether any document behind a name, list or pattern has a vector.
+def any_vectors(index: str, names: Collection[str]) -> Steps[bool]:
+    """Say whether any document behind a name, list or pattern has a vector in one of these semantic fields.
 
     Raises:
         IndexUnavailable: no such index.
     """
     bindings = yield from bindings_of(index)
-    fields = [has_vector(name, binding) for each in bindings.values() for name, binding in each.fields.items()]
+    fields = [
+        has_vector(name, binding)
+        for each in bindings.values()
+        for name, binding in each.fields.items()
+        if name in names
+    ]
     if not fields:
         return False
     body = {"size": 0, "terminate_after": 1, "query": {"bool": {"should": fields}}}

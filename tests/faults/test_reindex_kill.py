@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 import pytest
 from elasticsearch import Elasticsearch
@@ -27,7 +28,7 @@ def test_reindex_survives_kill_9(client: Elasticsearch, node_url: str, make_inde
     alias, new = f"{index}-alias", f"{index}-new"
     client.indices.put_alias(index=index, name=alias)
     owner = Owner(client, alias, DOCUMENTS)
-    task = {"task": "reindex", "to": new, "fields": ["title"]}
+    task: dict[str, Any] = {"task": "reindex", "to": new, "fields": ["title"]}
     embedded = 0
     with beside(lambda: owner.change_some(generator), every=0.2):
         for _ in range(KILLS):

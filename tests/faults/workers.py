@@ -254,7 +254,7 @@ def _work(said: Connection, node_url: str, task: str, index: str, pause: float, 
         time.sleep(pause)
         said.send(len(texts))
 
-    feed.LARGEST_PAGE, window.WINDOW, copy.WINDOW, copy.DOCUMENTS = PAGE, WINDOW, WINDOW, WINDOW
+    feed.LARGEST_PAGE, window.WINDOW, copy.DOCUMENTS = PAGE, WINDOW, WINDOW
     said.send(0)
     getattr(es_semantic, task)(Elasticsearch(node_url), index, model=Counting(meanwhile), **options)
 

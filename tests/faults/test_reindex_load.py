@@ -1,0 +1,122 @@
+"""Queries and writes go on through a re-indexing to another model: none fails, none mixes models, none is lost."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from elasticsearch import Elasticsearch
+
+import es_semantic
+from es_semantic import chosen
+from es_semantic.embedding import Fingerprint
+from tests.embedder import TinyEmbedder
+from tests.faults.workers import Owner, beside, seeded
+from tests.nodes import MakeIndex
+from tests.truth import untrue
+
+DOCUMENTS = 1500
+FIXED = 50
+"""Documents that nobody changes, which are asked for."""
+
+
+class Named(TinyEmbedder):
+    """One that may be slow."""
+
+    def __init__(self, name: str, dims: int, pause: float = 0.0) -> None:
+        super().__init__(name, dims)
+        self.pause = pause
+
+    def embed_documents(self, texts: Any) -> Any:
+        time.sleep(self.pause * len(texts))
+        return super().embed_documents(texts)
+
+
+@pytest.mark.parametrize(("switch", "dims"), [("block", 64), ("caught-up", 32)])
+def test_no_query_fails_and_no_write_is_lost(
+    client: Elasticsearch, make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch, switch: Any, dims: int
+) -> None:
+    generator = seeded()
+    old, new = Named("older", 64), Named("newer", dims)
+
+    def by_binding(fingerprint: Fingerprint, *_: Any, **__: Any) -> TinyEmbedder:
+        return old if fingerprint.model == "older" else new
+
+    monkeypatch.setattr(chosen, "embedder_for", by_binding)
+    index = make_index({"title": {"type": "text"}, "count": {"type": "integer"}})
+    alias, target = f"{index}-alias", f"{index}-new"
+    client.indices.put_alias(index=index, name=alias)
+    fixed = {f"fixed-{i}": {"title": f"quokka {i} wombat {i * 7919}", "count": i} for i in range(FIXED)}
+    everything = Owner(client, alias, DOCUMENTS)
+    everything.put(fixed)
+    es_semantic.attach(client, alias, "title", model=old, chunk="never")
+    es_semantic.sync(client, alias)
+    writer = Refused(client, everything)
+    models: Counter[str] = Counter()
+    asked = itertools.count()
+    together = threading.Lock()
+
+    def ask() -> None:
+        number = next(asked) % FIXED
+        text = str(fixed[f"fixed-{number}"]["title"])
+        mode = "hybrid" if number % 2 else "knn"
+        result = es_semantic.search(client, alias, text, mode=mode, size=5)
+        best = result.hits[0]
+        assert best.id == f"fixed-{number}", (result, number)
+        assert best.legs["knn"].rank == 1
+        assert best.legs["knn"].score > 0.99
+        with together:
+            models[best.index] += 1
+
+    with beside(lambda: writer.change_some(generator), 0.05), beside(ask, 0), beside(ask, 0):
+        report = es_semantic.reindex(
+            client, alias, target, model=Named("newer", dims, pause=0.002), switch=switch, verify="all"
+        )
+        time.sleep(1.0)
+    assert report.switched
+    assert set(models) == {index, target}
+    print(f"{dict(models)} queries by index; {writer.refused} writes were blocked and repeated")
+    assert everything.documents() == everything.model
+    es_semantic.sync(client, alias)
+    assert untrue(client, target, ["title"], new) == {}
+
+
+class Refused:
+    """An owner who tries again what a block refuses, as a program must that writes to an index under re-indexing."""
+
+    def __init__(self, client: Elasticsearch, owner: Owner) -> None:
+        self.client = client
+        self.owner = owner
+        self.refused = 0
+
+    def change_some(self, generator: Any) -> None:
+        word = generator.randrange(1_000_000)
+        ids = [str(generator.randrange(DOCUMENTS)) for _ in range(3)]
+        action = generator.randrange(4)
+        for doc_id in dict.fromkeys(ids):
+            there = doc_id in self.owner.model
+            document = {"title": f"text of {doc_id} changed {word}", "count": word}
+            if action == 0 and there:
+                self._until_taken({"delete": {"_id": doc_id}})
+                del self.owner.model[doc_id]
+            else:
+                self._until_taken({"index": {"_id": doc_id}}, document)
+                self.owner.model[doc_id] = document
+
+    def _until_taken(self, *lines: dict[str, Any]) -> None:
+        while True:
+            (item,) = self.client.bulk(index=self.owner.index, operations=list(lines))["items"]
+            (answer,) = item.values()
+            if answer["status"] < 300:
+                return
+            assert answer["status"] in (403, 404), answer
+            if answer["status"] == 404:
+                # The switch has just been made without a block, and this document comes along in a moment.
+                time.sleep(0.02)
+                continue
+            self.refused += 1
+            time.sleep(0.02)
