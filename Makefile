@@ -6,8 +6,9 @@ BIN := .venv/bin
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 BENCH := .venv-bench/bin
 BENCHMARKS ?= embedding backfill writes lag memory search recall
-# Two processes, each with nodes of its own; a file's tests stay together, because they share what is costly to make.
-SHARED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Three processes, each with nodes of its own: one often waits for a node. A file's tests stay together, because they
+# share what is costly to make.
+SHARED := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint unit integration bench soak clean
 

@@ -43,7 +43,7 @@ def reindex(
     slices: int = 1,
     rate_limit: float | None = None,
     verify: Literal["sample", "all"] = "sample",
-    switch: Switch = "block",
+    switch: Switch | None = None,
     keep_old: bool = True,
     progress: Watcher = unwatched,
     stop: Callable[[], bool] = go_on,
@@ -58,11 +58,14 @@ def reindex(
     ``slices`` parts of the source are read at once, ``rate_limit`` documents a second at most. Whatever is written to
     the source, or deleted, meanwhile comes along. ``verify`` compares a sample of 1,000 documents, or all.
 
-    ``switch``: ``block`` refuses writes to the source for the last seconds, ``caught-up`` never does and fetches what
-    came late after the switch, ``none`` leaves the target beside the source; called again it catches up and switches.
-    Where ``source`` is an alias, all aliases of its index move to the target in one step; where it is an index, its
-    name becomes an alias as well, for which the index is cloned under another name first, or deleted without
+    ``switch``: ``block`` (the default) refuses writes to the source for the last seconds, ``caught-up`` never does and
+    fetches what came late after the switch, ``none`` leaves the target beside the source; called again it catches up
+    and switches. Where ``source`` is an alias, all aliases of its index move to the target in one step; where it is an
+    index, its name becomes an alias as well, for which the index is cloned under another name first, or deleted without
     ``keep_old``.
+
+    ``remote`` is a client of another cluster where the source is. Names of two clusters cannot be switched in one step:
+    there it is always ``none``. When nothing writes to the source any more, a last call makes the target complete.
 
     Called again after an interruption, however it ended, it goes on where it stopped.
 
@@ -78,7 +81,9 @@ def reindex(
     _require(slices >= 1, f"slices must be 1 or more, not {slices}")
     _require(rate_limit is None or rate_limit > 0, f"a rate limit of {rate_limit} documents a second never ends")
     _require(verify in ("sample", "all"), f"verify {verify!r} does not exist: sample or all")
+    switch = switch or ("block" if remote is None else "none")
     _require(switch in ("block", "caught-up", "none"), f"switch {switch!r} does not exist: block, caught-up or none")
+    _require(remote is None or switch == "none", "names of two clusters cannot be switched in one step: switch none")
     changes = Changes(settings or {}, mappings or {}, shards, index_type)
     wanted = Wanted([fields] if isinstance(fields, str) else fields, name, chunk, language, changes)
     options = Options(slices, rate_limit, verify, switch, keep_old, progress, stop)

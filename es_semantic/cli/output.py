@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
+from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -31,7 +32,7 @@ def print_json(value: Any) -> None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     try:
-        text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+        text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=_json_value).decode()
     except TypeError:
         # Documents may hold integers beyond 64 bits and lone surrogates, which only the standard library writes.
         text = json.dumps(value, indent=2, default=dataclasses.asdict)
@@ -108,6 +109,10 @@ class _Lines:
         if report.seconds >= self._next:
             self._next = report.seconds + LINE_EVERY
             say(f"{report.index}: {report.done} of {report.total} documents {rate(report)}".rstrip())
+
+
+def _json_value(value: Any) -> Any:
+    return value.model_dump() if isinstance(value, BaseModel) else str(value)
 
 
 def _printable(text: str) -> str:

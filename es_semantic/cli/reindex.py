@@ -57,9 +57,13 @@ def reindex(
     ] = None,
     verify: Annotated[str, typer.Option("--verify", help="Compare a sample of the documents, or all.")] = "sample",
     switch: Annotated[
-        str,
-        typer.Option("--switch", help="block: no writes for the last seconds; caught-up: always; none: do not switch."),
-    ] = "block",
+        str | None,
+        typer.Option(
+            "--switch",
+            help="block: no writes for the last seconds; caught-up: always; none: do not switch. Default: block, and "
+            "none with --remote.",
+        ),
+    ] = None,
     keep_old: Annotated[bool, typer.Option("--keep-old/--drop-old", help="Whether the old index stays.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and change nothing.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Give up the unfinished job, and delete TARGET.")] = False,
@@ -152,7 +156,8 @@ def _print_end(report: ReindexReport, *, as_json: bool) -> None:
         if report.old:
             say(f"The old index is {report.old}. The way back: the same command with --undo.")
     elif report.stage == "ready":
-        say("Nothing was switched. The same command with --switch block, or caught-up, catches up and switches.")
+        say(f"Nothing was switched: {report.source} and {report.target} stand beside each other.")
+        say("The same command again brings along what was written since; with --switch it can also switch.")
 
 
 def _sentence(report: ReindexReport) -> str:

@@ -12,7 +12,7 @@ import orjson
 
 from es_semantic.embedding.encoding import decode_vector, encode_vector
 from es_semantic.schema.binding import Binding
-from es_semantic.schema.text import source_text, text_hash
+from es_semantic.schema.text import is_blank, source_text, text_hash
 from es_semantic.sync.bulk import Item
 from es_semantic.sync.documents import Verdict, held, judge, marks
 from es_semantic.sync.embed import Embedded
@@ -85,6 +85,8 @@ class Whole:
         verdict = judge(text, digest, state, holds_vectors(state, self.binding), self.binding.stamp)
         if reason or verdict is Verdict.FOREIGN or any(key.startswith(f"{self.name}.") for key in source):
             return replace(copied, verdict=Verdict.FOREIGN, reason=reason or FOREIGN.format(name=self.name))
+        if is_blank(text):
+            return replace(copied, hash=digest, verdict=Verdict.EMPTY)
         if verdict is Verdict.TRUE:
             return replace(copied, hash=digest, state=state_bytes(state or {}, base64=self.base64))
         # A new index is a new chance for what could not be embedded.

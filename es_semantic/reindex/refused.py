@@ -9,7 +9,6 @@ from es_semantic.cluster.steps import Request, Steps, url_path
 from es_semantic.reindex.copy import CopyWindow
 from es_semantic.reindex.known import Place, Target
 from es_semantic.reindex.origin import Origin
-from es_semantic.reindex.writer import REFUSED
 from es_semantic.sync.control import write_control
 from es_semantic.sync.dead_letters import Stored, delete_letter, read_letters
 
@@ -23,7 +22,7 @@ AT_ONCE = 50
 def refused_letters(target: Target) -> Steps[dict[str, Stored]]:
     """Return the dead letters of documents that are not in the target, by their id in the control index."""
     letters = yield from read_letters(target.name, [target.index])
-    return {key: stored for key, stored in letters.items() if stored.letter.reason.startswith(REFUSED)}
+    return {key: stored for key, stored in letters.items() if not stored.letter.is_there}
 
 
 def retry_refused(job: Running) -> Steps[None]:

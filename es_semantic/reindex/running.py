@@ -9,7 +9,7 @@ from typing import Any
 
 from es_semantic.cluster.capabilities import Version
 from es_semantic.cluster.steps import Forget, Request, Steps, optional, url_path
-from es_semantic.errors import ClusterError, JobStopped
+from es_semantic.errors import ClusterError, JobStopped, TooManyFailures
 from es_semantic.reindex import switch as switching
 from es_semantic.reindex import verify
 from es_semantic.reindex.copy import CopyPass, CopyWindow
@@ -127,17 +127,17 @@ class Running:
         yield from one.finish(window, (yield from one.write(window)))
 
     def _catch_up(self, *, leave: int) -> Steps[None]:
-        """Copy until at most ``leave`` sequence numbers are not done, through short troubles of the cluster."""
+        """Copy what there is, until at most ``leave`` sequence numbers are not done; through short troubles."""
         observer = self.writer.observer
         yield from with_patience(lambda: self._rounds(leave), self.progress.numbers, observer=observer)
 
     def _rounds(self, leave: int) -> Steps[None]:
         filling = self.record.job.phase == "copying"
-        for _ in range(MAX_ROUNDS):
+        for number in range(MAX_ROUNDS):
             shards = yield from self.origin.shards()
             self.report.notes += self.progress.look(shards, self.record.job)
             unread = self.progress.numbers()[1]
-            if unread <= (0 if filling else leave):
+            if unread <= (leave if number else 0):
                 return
             self.report.total = yield from self.origin.count()
             self._tell("copying" if filling else "catching up")
@@ -154,7 +154,14 @@ class Running:
         """Copy what is unread now; once a part of it is done, vectors may be in the target already."""
         begun = any(len(done) for done in self.progress.done.values()) or self.report.resumed
         slices = self.options.slices if filling else 1
-        yield from self.copy_pass(slices=slices, unsure=begun or not filling, until_sure=filling).run()
+        try:
+            yield from self.copy_pass(slices=slices, unsure=begun or not filling, until_sure=filling).run()
+        except TooManyFailures as error:
+            error.hint = (
+                f"See `es-semantic failures {self.target.index}`; mend the cause and run the same command again, or "
+                "begin with other changes after --cancel."
+            )
+            raise
 
     def _delete_gone(self) -> Steps[None]:
         self._tell("deletes")

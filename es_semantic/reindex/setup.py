@@ -7,7 +7,7 @@ from typing import Any
 
 from es_semantic.cluster.steps import Pause, Request, Steps, optional, url_path
 from es_semantic.embedding.chunking import tokenizer_of
-from es_semantic.errors import ClusterError, UsageError
+from es_semantic.errors import ClusterError, RequestFailed, UsageError
 from es_semantic.reindex.job import Record
 from es_semantic.reindex.wanted import Plan, Wanted
 from es_semantic.schema.attach import attach_steps
@@ -49,7 +49,12 @@ def open_target(plan: Plan, source: Target, wanted: Wanted, record: Record) -> S
     if not there:
         yield from require_free(job.target)
         body = plan.body(source, wanted, alias=job.alias)
-        yield Request("PUT", url_path("/{}", job.target), {"wait_for_active_shards": "1"}, body)
+        try:
+            yield Request("PUT", url_path("/{}", job.target), {"wait_for_active_shards": "1"}, body)
+        except RequestFailed as error:
+            if error.status == 400:
+                yield from record.delete()
+            raise
         yield from record.save(shards={}, final_pipeline=None, phase="copying")
         yield from forget([job.target], job.name)
     if record.job.final_pipeline is None:

@@ -88,6 +88,10 @@ def make_plan(source: Target, wanted: Wanted, choose: ChooseEmbedder, version: V
         ModelError: the model cannot be loaded.
     """
     require_usable_name(wanted.name)
+    if wanted.name in (wanted.changes.mappings.get("properties") or {}):
+        raise UsageError(
+            f"the semantic field {wanted.name!r} cannot be mapped by the changes", hint="See --index-type and --chunk."
+        )
     require_whole_documents(source)
     bindings = read_bindings(source.mapping, index=source.name)
     bound = bindings.fields.get(wanted.name)

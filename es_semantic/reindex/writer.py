@@ -12,7 +12,7 @@ from es_semantic.reindex.known import Target, stored
 from es_semantic.schema.control import Version
 from es_semantic.sync import bulk
 from es_semantic.sync.control import write_control
-from es_semantic.sync.dead_letters import DeadLetter, delete_letter, letter_id, now, put_letter
+from es_semantic.sync.dead_letters import NOT_THERE, DeadLetter, delete_letter, letter_id, now, put_letter
 from es_semantic.sync.documents import Verdict
 from es_semantic.sync.embed import Embedded
 from es_semantic.sync.observer import Observer
@@ -135,16 +135,12 @@ class CopyWriter:
             written.document.id,
             written.document.routing,
             binding.stamp if binding is not None else "",
-            f"{REFUSED}{written.refused}" if written.refused else written.failed,
+            f"{NOT_THERE}{written.refused}" if written.refused else written.failed,
             now(),
         )
 
     def _letter_id(self, document: Copied) -> str:
         return letter_id(self.target.name, self.target.index, document.id, document.routing)
-
-
-REFUSED = "not in the new index: "
-"""How the reason of a dead letter begins whose document is not in the target at all."""
 
 
 def reasons(written: Sequence[Written]) -> Iterator[tuple[Copied, str]]:

@@ -17,6 +17,9 @@ from es_semantic.sync.bulk import Item
 from es_semantic.sync.control import search_control
 
 LONGEST_REASON = 1000
+
+NOT_THERE = "not in this index: "
+"""How the reason begins where re-indexing could not put the document into the index."""
 PAGE = 1000
 
 
@@ -30,6 +33,11 @@ class DeadLetter:
     model: str
     reason: str
     at: str
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the document is in the index; else it is where it was to be re-indexed from."""
+        return not self.reason.startswith(NOT_THERE)
 
 
 @dataclass(frozen=True, slots=True)

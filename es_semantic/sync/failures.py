@@ -35,17 +35,19 @@ def failures_steps(target: Target, binding: Binding, *, name: str, retry: bool) 
     """List the dead letters that still hold; with ``retry`` queue them again for the next sync.
 
     A document that is true by now or was deleted has no dead letter any more. One that Elasticsearch refuses to change
-    cannot be queued and stays; so does one that somebody is just writing, which the next sync looks at anyway.
+    cannot be queued and stays; so does one that somebody is just writing, which the next sync looks at anyway. One that
+    could not be re-indexed is tried again by that job alone.
     """
-    letters = yield from read_letters(name, target.indices.keys())
+    every = yield from read_letters(name, target.indices.keys())
+    letters = {key: stored for key, stored in every.items() if stored.letter.is_there}
     documents: dict[str, Document] = {}
     for part in _parts(letters):
         documents |= yield from _fetch(part, binding, name)
     gone = [key for key in letters if key not in documents or documents[key].verdict in (Verdict.TRUE, Verdict.EMPTY)]
-    left = {key: stored.letter for key, stored in letters.items() if key not in gone}
+    left = {key: stored.letter for key, stored in every.items() if key not in gone}
     queued: list[str] = []
     if retry:
-        queued = yield from _queue(list(left), documents, Updates(name, binding))
+        queued = yield from _queue([key for key in left if key in documents], documents, Updates(name, binding))
     # A worker that has renewed a letter since it was read here keeps it.
     yield from write_control([delete_letter(key, letters[key].version) for key in [*gone, *queued]])
     return Failures(target.name, name, list(left.values()), len(queued))
