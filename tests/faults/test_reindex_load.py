@@ -6,6 +6,8 @@ import itertools
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,11 +17,11 @@ import es_semantic
 from es_semantic import chosen
 from es_semantic.embedding import Fingerprint
 from tests.embedder import TinyEmbedder
-from tests.faults.workers import Owner, beside, seeded
+from tests.faults.workers import Owner, beside, seeded, wait_until
 from tests.nodes import MakeIndex
 from tests.truth import untrue
 
-DOCUMENTS = 1500
+DOCUMENTS = 800
 FIXED = 50
 """Documents that nobody changes, which are asked for."""
 
@@ -72,17 +74,41 @@ def test_no_query_fails_and_no_write_is_lost(
         with together:
             models[best.index] += 1
 
-    with beside(lambda: writer.change_some(generator), 0.05), beside(ask, 0), beside(ask, 0):
-        report = es_semantic.reindex(
-            client, alias, target, model=Named("newer", dims, pause=0.002), switch=switch, verify="all"
-        )
-        time.sleep(1.0)
+    slow = Named("newer", dims, pause=0.002)
+    with following(client, alias):
+        with beside(lambda: writer.change_some(generator), 0.05), beside(ask, 0), beside(ask, 0):
+            report = es_semantic.reindex(client, alias, target, model=slow, switch=switch, verify="all")
+            time.sleep(1.0)
+        # The worker of the old index goes on with the new one, and by its model.
+        wait_until(lambda: untrue(client, target, ["title"], new) == {}, 30)
     assert report.switched
     assert set(models) == {index, target}
     print(f"{dict(models)} queries by index; {writer.refused} writes were blocked and repeated")
     assert everything.documents() == everything.model
-    es_semantic.sync(client, alias)
-    assert untrue(client, target, ["title"], new) == {}
+
+
+@contextmanager
+def following(client: Elasticsearch, alias: str) -> Iterator[None]:
+    """A worker that follows the alias, by whatever model the index behind it is bound to."""
+    stop = threading.Event()
+    raised: list[BaseException] = []
+
+    def follow() -> None:
+        try:
+            es_semantic.follow(client, [alias], stop=stop.is_set)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=follow, name="follower")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
+    assert not thread.is_alive()
+    if raised:
+        raise raised[0]
 
 
 class Refused:
