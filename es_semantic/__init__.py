@@ -10,7 +10,7 @@
 
 from es_semantic.api import analyze, attach, detach, failures, follow, status, sync
 from es_semantic.api_evaluation import compare_models, evaluate, reset_ranking, tune
-from es_semantic.api_reindex import cancel_reindex, estimate_reindex, reindex, undo_reindex
+from es_semantic.api_reindex import cancel_reindex, estimate_reindex, reindex, reindex_files, undo_reindex
 from es_semantic.api_search import context, more_like, retrieve, search
 from es_semantic.embedding import Embedder, Embeddings, ModelProfile, load_embedder
 from es_semantic.errors import EsSemanticError
@@ -41,6 +41,7 @@ __all__ = [
     "load_embedder",
     "more_like",
     "reindex",
+    "reindex_files",
     "reset_ranking",
     "retrieve",
     "retrievers",

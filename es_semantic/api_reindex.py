@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from elasticsearch import Elasticsearch
@@ -16,6 +17,9 @@ from es_semantic.errors import UsageError
 from es_semantic.reindex.back import cancel_steps, undo_steps
 from es_semantic.reindex.body import Changes
 from es_semantic.reindex.estimate import Estimate, estimate_steps
+from es_semantic.reindex.files.columns import read_columns
+from es_semantic.reindex.files.procedure import Source, files_steps
+from es_semantic.reindex.files.rows import find_files
 from es_semantic.reindex.procedure import Place, reindex_steps
 from es_semantic.reindex.report import ReindexReport, Watcher, unwatched
 from es_semantic.reindex.running import Options
@@ -92,6 +96,49 @@ def reindex(
     return (
         yield from reindex_steps(place, to, wanted, lambda bound: behind_cache(choose(bound), model, config), options)
     )
+
+
+@served
+def reindex_files(
+    source: str | Path,
+    to: str,
+    *,
+    fields: str | Sequence[str],
+    columns: Mapping[str, Any] | None = None,
+    model: Model = None,
+    config: Config | None = None,
+    name: str = DEFAULT_FIELD_NAME,
+    chunk: str = "auto",
+    language: str | None = None,
+    index_type: str | None = None,
+    rate_limit: float | None = None,
+    progress: Watcher = unwatched,
+    stop: Callable[[], bool] = go_on,
+) -> Steps[ReindexReport]:
+    """Fill the new index ``to`` from a file, or all files of a folder: JSONL, CSV, TSV, Parquet, JSON.
+
+    ``columns`` says which column is what (:class:`~es_semantic.reindex.files.columns.Columns`); by default each row is
+    a document, and named by file and row. Vectors that come along are kept where the model makes the same of some of
+    the texts. A row that cannot be read or is refused is a dead letter with its line, and the rest goes on. ``fields``
+    that ``columns`` does not map are mapped as Elasticsearch maps strings.
+
+    Called again, it goes on where it stopped, and reads files that are new or have changed.
+
+    Raises:
+        UsageError: no such file, a file or ``columns`` cannot be read, the target is there and not this job's, or
+            vectors that come along are not the model's.
+        SchemaError: a field cannot be embedded.
+        TooManyFailures: more than 1,000 rows are broken, or 15 % of a window.
+        MissingExtra: reading Parquet takes pyarrow.
+    """
+    _require(rate_limit is None or rate_limit > 0, f"a rate limit of {rate_limit} documents a second never ends")
+    read = read_columns(columns, "columns")
+    files = find_files(Path(source), read.format)
+    changes = Changes(index_type=index_type)
+    wanted = Wanted([fields] if isinstance(fields, str) else fields, name, chunk, language, changes)
+    options = Options(1, rate_limit, "sample", "none", True, progress, stop)
+    every = Source(files, read, str(source))
+    return (yield from files_steps(every, to, wanted, lambda _: behind_cache(loaded(model), model, config), options))
 
 
 @served

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from es_semantic.config import ModelSettings
 from es_semantic.errors import UsageError
 from es_semantic.reindex.disk import size
 from es_semantic.reindex.estimate import Estimate
+from es_semantic.reindex.files.columns import SUFFIXES
 from es_semantic.reindex.report import ReindexReport
 
 DEAD_LETTERS = 3
@@ -25,7 +27,7 @@ DEAD_LETTERS = 3
 
 def reindex(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Index or alias.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Index or alias; or ./FILE or ./FOLDER.")],
     to: Annotated[str, typer.Option("--to", metavar="TARGET", help="Name of the new index.")],
     fields: Annotated[
         str | None, typer.Option("--fields", help="Source fields. Default: those it is bound to.")
@@ -48,6 +50,7 @@ def reindex(
             "--changes", help="YAML or JSON with settings and mappings to lay over the source's; null removes."
         ),
     ] = None,
+    map_: Annotated[Path | None, typer.Option("--map", help="For files: YAML that says which column is what.")] = None,
     remote: Annotated[
         str | None, typer.Option("--remote", help="The source is in this cluster of the settings file (remotes).")
     ] = None,
@@ -85,6 +88,13 @@ def reindex(
             report = es_semantic.undo_reindex(context.client, to)
         _print_end(report, as_json=as_json)
         return
+    if is_path(source) or map_ is not None:
+        given = {"chunk": chunk, "language": language, "index_type": index_type, "rate_limit": rate_limit}
+        report = _from_files(context, source, to, fields=fields, model=model, name=name, map_=map_, given=given)
+        _print_end(report, as_json=as_json)
+        if report.refused or report.counts.failed:
+            raise typer.Exit(DEAD_LETTERS)
+        return
     configured = context.semantic_field(source, name)
     wanted: dict[str, Any] = {
         "fields": names(fields) if fields is not None else configured.fields if configured is not None else None,
@@ -109,6 +119,41 @@ def reindex(
         raise typer.Exit(DEAD_LETTERS)
 
 
+def is_path(source: str) -> bool:
+    """Say whether a file is meant: an index's name has no slash, and hardly the suffix of a file that is there."""
+    return "/" in source or os.sep in source or (Path(source).suffix in SUFFIXES and Path(source).is_file())
+
+
+def _from_files(
+    context: Context,
+    source: str,
+    to: str,
+    *,
+    fields: str | None,
+    model: str | None,
+    name: str | None,
+    map_: Path | None,
+    given: dict[str, Any],
+) -> ReindexReport:
+    columns = _read_yaml(map_) if map_ is not None else None
+    configured = context.semantic_field(to, name)
+    if fields is None and configured is None:
+        raise UsageError(f"which fields of the documents in {source} hold the text?", hint="Use --fields.")
+    with reindex_progress() as progress:
+        return es_semantic.reindex_files(
+            context.client,
+            source,
+            to,
+            fields=names(fields) if fields is not None else configured.fields if configured is not None else [],
+            columns=columns,
+            model=model_settings(context, model if model is not None or configured is None else configured.model),
+            config=context.config,
+            name=context.field_name(to, name),
+            progress=progress,
+            **{key: value for key, value in given.items() if value is not None},
+        )
+
+
 def _require_one(*, cancel: bool, undo: bool, dry_run: bool) -> None:
     if (cancel and undo) or dry_run:
         raise UsageError("--cancel, --undo and --dry-run do not go together")
@@ -120,10 +165,7 @@ def _model(context: Context, name: str | None) -> ModelSettings | None:
 
 
 def _read_changes(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+    content = _read_yaml(path)
     known = {"settings", "mappings"}
     if (
         not isinstance(content, dict)
@@ -135,6 +177,13 @@ def _read_changes(path: Path) -> dict[str, Any]:
             hint="As in the body of the create index API, in YAML or JSON.",
         )
     return content
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
 
 
 def _print_end(report: ReindexReport, *, as_json: bool) -> None:
@@ -149,8 +198,8 @@ def _print_end(report: ReindexReport, *, as_json: bool) -> None:
     out.print(_sentence(report), soft_wrap=True)
     for failure in report.failures:
         say(f"failed: {failure.id}: {failure.reason}")
-    if report.counts.failed:
-        say(f"Documents that could not be embedded: es-semantic failures {report.target}")
+    if report.counts.failed or report.refused:
+        say(f"What could not be embedded, or written at all: es-semantic failures {report.target}")
     if report.stage == "switched":
         say(f"Next: es-semantic sync {report.aliases[0] if report.aliases else report.target}, or --follow.")
         if report.old:

@@ -57,6 +57,11 @@ class Changes:
         if self.shards is not None and self.shards < 1:
             raise UsageError(f"an index cannot have {self.shards} shards", hint="Give 1 or more.")
 
+    @property
+    def flat(self) -> dict[str, Any]:
+        """The settings with flat keys."""
+        return _flat(self.settings)
+
 
 def create_body(
     index: str, source: Gives, bindings: Bindings, changes: Changes, *, name: str, alias: str
@@ -73,7 +78,7 @@ def create_body(
     if changes.shards is not None:
         settings["index.number_of_shards"] = str(changes.shards)
         settings.pop("index.number_of_routing_shards", None)
-    settings = {key: value for key, value in {**settings, **_flat(changes.settings)}.items() if value is not None}
+    settings = {key: value for key, value in {**settings, **changes.flat}.items() if value is not None}
     mapping = copy.deepcopy(dict(source.mapping))
     if name not in bindings.fields:
         mapping.get("properties", {}).pop(name, None)

@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.errors import EsSemanticError, JobTaken
 from es_semantic.reindex.document import Copied
 from es_semantic.reindex.job import Progress, Record
 from es_semantic.reindex.known import with_known
-from es_semantic.reindex.lanes import Lanes
 from es_semantic.reindex.report import ReindexReport, Watcher
 from es_semantic.reindex.writer import CopyWriter, Written, reasons
 from es_semantic.sync.documents import Verdict
@@ -57,6 +57,13 @@ class CopyWindow:
         )
 
 
+class Pages(Protocol):
+    """Where documents come from, page by page; a page is one of each lane."""
+
+    def next_page(self) -> Steps[list[Page[Copied]] | None]:
+        """Return the next page of every lane that has one, None at the end."""
+
+
 @dataclass(slots=True)
 class CopyPass:
     """The stages of a pump over the lanes of a source.
@@ -66,7 +73,7 @@ class CopyPass:
     until nothing was found in as many windows in a row as can have been under way.
     """
 
-    lanes: Lanes
+    lanes: Pages
     embedding: Embedding
     writer: CopyWriter
     record: Record

@@ -26,6 +26,7 @@ from es_semantic.reindex.writer import CopyWriter
 from es_semantic.schema.target import resolve
 from es_semantic.sync.embed import Embedding
 from es_semantic.sync.limits import FailureLimits
+from es_semantic.sync.observer import Observer
 from es_semantic.sync.once import with_patience
 from es_semantic.sync.report import SyncReport
 from es_semantic.sync.shards import read_shards
@@ -170,7 +171,13 @@ class Running:
 
     def _verify(self) -> Steps[None]:
         self._tell("verifying")
-        checks = [(yield from self._check_vectors())]
+        checks = [
+            (
+                yield from check_vectors(
+                    self.plan, self.target.index, self.target.name, self.version, self.writer.observer
+                )
+            )
+        ]
         compared, documents = yield from verify.check_documents(
             self.origin,
             self.target,
@@ -183,22 +190,6 @@ class Running:
         self.report.checks = checks
         yield from self._require_complete()
         verify.require_ok(checks, self.origin, self.target)
-
-    def _check_vectors(self) -> Steps[Check]:
-        """Let a worker go over the whole target: it judges every document by the hash of its text.
-
-        Afterwards its checkpoint says so, and whoever follows the target goes on from there.
-        """
-        target = yield from resolve(self.target.index)
-        options = SyncOptions(observer=self.writer.observer)
-        worker = yield from start(
-            target, self.plan.binding, self.plan.embedder, self.version, name=self.target.name, options=options
-        )
-        report = SyncReport(target.name, self.target.name, self.plan.binding.stamp)
-        yield from worker.catch_up(report)
-        found = f"{report.read:,} documents read, {report.unchanged:,} true"
-        found += f", {report.embedded:,} made true" if report.embedded else ""
-        return Check("vectors", found, True)
 
     def _require_complete(self) -> Steps[None]:
         """Refuse to go on while a document of the source is not in the target."""
@@ -300,3 +291,18 @@ def allow_writes(record: Record, index: str) -> Steps[None]:
     if record.job.phase == "blocked":
         yield from switching.unblock_writes(index)
         yield from record.save(phase="ready")
+
+
+def check_vectors(plan: Plan, index: str, name: str, version: Version | None, observer: Observer) -> Steps[Check]:
+    """Let a worker go over the whole index: it judges every document by the hash of its text.
+
+    Afterwards its checkpoint says so, and whoever follows the index goes on from there.
+    """
+    target = yield from resolve(index)
+    options = SyncOptions(observer=observer)
+    worker = yield from start(target, plan.binding, plan.embedder, version, name=name, options=options)
+    report = SyncReport(target.name, name, plan.binding.stamp)
+    yield from worker.catch_up(report)
+    found = f"{report.read:,} documents read, {report.unchanged:,} true"
+    found += f", {report.embedded:,} made true" if report.embedded else ""
+    return Check("vectors", found, True)

@@ -1,0 +1,1 @@
+"""An index from files: JSONL, CSV, Parquet, and what other vector stores export."""
