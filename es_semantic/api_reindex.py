@@ -87,6 +87,10 @@ def reindex(
     _require(verify in ("sample", "all"), f"verify {verify!r} does not exist: sample or all")
     switch = switch or ("block" if remote is None else "none")
     _require(switch in ("block", "caught-up", "none"), f"switch {switch!r} does not exist: block, caught-up or none")
+    _require(
+        remote is None or isinstance(remote, Elasticsearch),
+        "remote must be a synchronous Elasticsearch client, whichever kind the first one is",
+    )
     _require(remote is None or switch == "none", "names of two clusters cannot be switched in one step: switch none")
     changes = Changes(settings or {}, mappings or {}, shards, index_type)
     wanted = Wanted([fields] if isinstance(fields, str) else fields, name, chunk, language, changes)
@@ -172,13 +176,13 @@ def estimate_reindex(
 
 
 @served
-def cancel_reindex(to: str, *, remote: Elasticsearch | None = None) -> Steps[ReindexReport]:
+def cancel_reindex(to: str) -> Steps[ReindexReport]:
     """Give up the unfinished job that fills ``to``: its index is deleted, writes to the source are allowed again.
 
     Raises:
         UsageError: there is no such job, or its index is in use already.
     """
-    return cancel_steps(to, remote)
+    return cancel_steps(to)
 
 
 @served

@@ -83,12 +83,20 @@ def reindex(
     if cancel or undo:
         _require_one(cancel=cancel, undo=undo, dry_run=dry_run)
         if cancel:
-            report = es_semantic.cancel_reindex(context.client, to, remote=there)
+            report = es_semantic.cancel_reindex(context.client, to)
         else:
             report = es_semantic.undo_reindex(context.client, to)
         _print_end(report, as_json=as_json)
         return
     if is_path(source) or map_ is not None:
+        others = {
+            "--dry-run": dry_run,
+            "--shards": shards,
+            "--changes": changes,
+            "--remote": remote,
+            "--switch": switch,
+        }
+        _require_none({**others, "--slices": slices != 1, "--verify": verify != "sample"})
         given = {"chunk": chunk, "language": language, "index_type": index_type, "rate_limit": rate_limit}
         report = _from_files(context, source, to, fields=fields, model=model, name=name, map_=map_, given=given)
         _print_end(report, as_json=as_json)
@@ -151,6 +159,15 @@ def _from_files(
             name=context.field_name(to, name),
             progress=progress,
             **{key: value for key, value in given.items() if value is not None},
+        )
+
+
+def _require_none(options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} cannot be used with files",
+            hint="Settings and mappings of the new index go into the file that --map names.",
         )
 
 

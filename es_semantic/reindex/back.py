@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from elasticsearch import Elasticsearch
-
 from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, server_version
-from es_semantic.cluster.steps import Compute, Forget, Request, Steps, optional, run, url_path
-from es_semantic.errors import ClusterError, IndexUnavailable, UsageError
+from es_semantic.cluster.steps import Forget, Request, Steps, optional, url_path
+from es_semantic.errors import EsSemanticError, IndexUnavailable, UsageError
 from es_semantic.reindex import switch as switching
 from es_semantic.reindex.deletes import delete_what_is_gone
 from es_semantic.reindex.document import Whole
@@ -18,7 +16,7 @@ from es_semantic.reindex.known import Target
 from es_semantic.reindex.origin import Origin, hides_vectors
 from es_semantic.reindex.report import ReindexReport
 from es_semantic.reindex.running import allow_writes
-from es_semantic.reindex.setup import remove_target
+from es_semantic.reindex.setup import fence_off, remove_target, require_unused
 from es_semantic.reindex.verify import require_same_counts
 from es_semantic.reindex.writer import CopyWriter
 from es_semantic.schema.target import resolve
@@ -28,10 +26,8 @@ from es_semantic.sync.observer import SILENT
 from es_semantic.sync.partition import WHOLE
 
 
-def cancel_steps(to: str, client: Elasticsearch | None) -> Steps[ReindexReport]:
+def cancel_steps(to: str) -> Steps[ReindexReport]:
     """Give up the unfinished job that fills ``to``: its index is deleted, writes to the source are allowed again.
-
-    ``client`` is the source's cluster's where that is another one.
 
     Raises:
         UsageError: there is no such job, or its index is in use already.
@@ -40,11 +36,12 @@ def cancel_steps(to: str, client: Elasticsearch | None) -> Steps[ReindexReport]:
     job = record.job
     if job.switched is not None and (yield from _is_in_use(job)):
         raise UsageError(f"{to!r} has taken the place of {job.source!r} already", hint="To go back: --undo.")
-    if client is None:
-        yield from allow_writes(record, job.source)
-    else:
-        source = job.source.partition("/")[2]
-        yield Compute(lambda: run(client, switching.unblock_writes(source)) if job.phase == "blocked" else None)
+    yield from require_unused(record)
+    yield from record.take_over()
+    yield from fence_off(record)
+    if (yield from _is_in_use(record.job)):
+        raise UsageError(f"{to!r} has taken the place of {job.source!r} in this moment", hint="To go back: --undo.")
+    yield from allow_writes(record, job.source)
     yield from remove_target(record)
     yield Forget()
     return ReindexReport(job.source, job.target, job.name, "", "cancelled", counts=job.counts)
@@ -54,8 +51,8 @@ def undo_steps(to: str) -> Steps[ReindexReport]:
     """Put the old index back into its place, with everything that was written to the new one since.
 
     Writes are refused for as long as that takes. The new index stays; nothing needs to be embedded for it. Documents
-    that were written since the switch lie in the old index as new ones: where it has a semantic field of its own, its
-    worker embeds them.
+    that were written since the switch lie in the old index as new ones: its final pipeline runs for them, and where it
+    has a semantic field of its own, its worker embeds them.
 
     Raises:
         UsageError: there was no such switch, or the old index was not kept.
@@ -63,27 +60,45 @@ def undo_steps(to: str) -> Steps[ReindexReport]:
     """
     record = yield from _record(to)
     job, switched = record.job, record.job.switched
-    if switched is None or not (yield from _is_in_use(job)):
-        raise UsageError(f"{to!r} has taken nobody's place yet", hint="To give up an unfinished job: --cancel.")
+    if switched is None or (job.phase != "back" and not (yield from _is_in_use(job))):
+        raise UsageError(f"{to!r} has taken nobody's place", hint="To give up an unfinished job: --cancel.")
+    if switched.late and job.phase not in ("switched", "back"):
+        raise UsageError(
+            f"the switch to {to!r} is not finished: what came late is still in {job.source!r} alone",
+            hint="Run the command that began it once more, then go back.",
+        )
     if switched.old is None:
         raise UsageError(f"the index that {to!r} replaced was not kept", hint="Re-index into a new one instead.")
     if (yield from optional(Request("GET", url_path("/{}/_settings/index.uuid", switched.old)))) is None:
         raise IndexUnavailable(f"index {switched.old!r} is gone, which {to!r} replaced", status=404)
     report = ReindexReport(to, switched.old, job.name, "", "going back")
-    try:
-        yield from switching.block_writes(to)
-        yield from switching.unblock_writes(switched.old)
-        report.counts.copied, report.counts.deleted = yield from _bring_back(job, switched, switched.old)
-        yield switching.update_aliases(_actions(job, switched, switched.old))
-    except (Exception, KeyboardInterrupt, asyncio.CancelledError):
-        yield from _unblock_if_possible(to)
-        raise
-    yield from switching.unblock_writes(to)
+    if job.phase != "back" or (yield from _is_in_use(job)):
+        yield from _go_back(record, switched, switched.old, report)
+    if record.job.phase == "back":
+        yield from switching.unblock_writes(to)
     yield from record.delete()
     yield Forget()
     report.stage, report.switched, report.aliases = "back", True, sorted(switched.aliases)
     report.notes.append(f"index {to!r} is still there, with no name but its own")
     return report
+
+
+def _go_back(record: Record, switched: Switched, old: str, report: ReindexReport) -> Steps[None]:
+    """Bring back what was written since, under a write block, and give the old index its names."""
+    to = record.job.target
+    ours = record.job.phase == "back" or not (yield from switching.is_blocked(to))
+    try:
+        if ours:
+            yield from record.save(phase="back")
+        yield from switching.block_writes(to)
+        if switched.blocked:
+            yield from switching.unblock_writes(old)
+        report.counts.copied, report.counts.deleted = yield from _bring_back(record.job, switched, old)
+        yield switching.update_aliases(_actions(record.job, switched, old))
+    except (Exception, KeyboardInterrupt, asyncio.CancelledError):
+        if ours:
+            yield from _unblock_if_possible(record)
+        raise
 
 
 def _bring_back(job: Job, switched: Switched, old: str) -> Steps[tuple[int, int]]:
@@ -96,7 +111,7 @@ def _bring_back(job: Job, switched: Switched, old: str) -> Steps[tuple[int, int]
     source, kept = (yield from resolve(job.target)), (yield from resolve(old))
     origin = Origin(job.target, source, None, Whole(job.name, None, hidden, base64), job.target)
     target = Target(alias, old, job.name, None, hidden, base64, kept.max_result_window)
-    writer = CopyWriter(target, SILENT)
+    writer = CopyWriter(target, SILENT, origin.versions)
     done = {number: Intervals([(0, last)] if last >= 0 else []) for number, last in switched.positions.items()}
     shards = yield from origin.shards()
     unread = {s: list(done.get(str(s.number), Intervals()).gaps(-1, s.global_checkpoint)) for s in shards}
@@ -147,9 +162,11 @@ def _is_in_use(job: Job) -> Steps[bool]:
     return job.switched is not None and any(name in aliases for name in job.switched.aliases)
 
 
-def _unblock_if_possible(index: str) -> Steps[None]:
+def _unblock_if_possible(record: Record) -> Steps[None]:
     try:
-        yield from switching.unblock_writes(index)
-    except ClusterError:
-        # What went wrong first matters more; the same command again allows writes.
+        if (yield from _is_in_use(record.job)):
+            yield from switching.unblock_writes(record.job.target)
+            yield from record.save(phase="switched")
+    except EsSemanticError:
+        # What went wrong first matters more; the same command again goes on, and allows writes.
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from es_semantic.errors import UsageError
-from es_semantic.schema.binding import Binding, Bindings, meta_with
+from es_semantic.schema.binding import Bindings, meta_with
 from es_semantic.schema.target import Gives
 from es_semantic.sync.initial_load import settings_of_owner
 
@@ -22,6 +22,7 @@ PRIVATE = (
     "index.final_pipeline",
     "index.blocks.",
     "index.verified_before_close",
+    "index.verified_read_only",
     "index.store.snapshot.",
     "index.history_uuid",
 )
@@ -143,9 +144,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[path if path.startswith("index.") else f"index.{path}"] = value
     return flat
-
-
-def kept_binding(bindings: Bindings, name: str, wanted: Binding | None) -> Bindings:
-    """Return the bindings that the new index starts with: all others, and ``name`` as ``wanted`` or not at all."""
-    rest = bindings.without_field(name)
-    return rest if wanted is None else rest.with_field(name, wanted)

@@ -18,6 +18,7 @@ from es_semantic.sync.documents import Verdict, held, judge, marks
 from es_semantic.sync.embed import Embedded
 
 NOT_FINITE = "it holds a number beyond the range of doubles, which Elasticsearch gives back as infinite"
+NO_JSON = "it holds a value that JSON does not have"
 TOO_DEEP = "it is nested too deep for Python's JSON encoder"
 FOREIGN = "it has a field {name!r} of its own; see --name"
 
@@ -137,24 +138,22 @@ def new_state(document: Copied, embedded: Embedded | None, binding: Binding, *, 
 
 
 def index_item(
-    alias: str,
-    document: Copied,
-    name: str,
-    state: bytes | None,
-    version: int | None,
-    version_type: str = "external_gte",
+    alias: str, document: Copied, name: str, state: bytes | None, *, over: Mapping[str, Any] | None = None
 ) -> Item:
     """Return the ``_bulk`` lines that write the document through the job's alias, unless a newer version is there.
 
-    Without a ``version`` it is written over whatever is there. It has passed the pipelines of its first index, so that
-    the default one does not run.
+    With ``over``, what was seen there (a hit, or empty for nothing), it is written in the place of just that. It has
+    passed the pipelines of its first index, so that the default one does not run.
     """
     action: dict[str, Any] = {"_index": alias, "_id": document.id, "pipeline": "_none", "require_alias": True}
-    if version is not None:
-        action |= {"version": version, "version_type": version_type}
+    if over is None:
+        action |= {"version": document.version, "version_type": "external_gte"}
+    elif over:
+        action |= {"if_seq_no": over["_seq_no"], "if_primary_term": over["_primary_term"]}
     if document.routing is not None:
         action["routing"] = document.routing
-    return [encode({"index": action}), with_field(document.body, name, state)]
+    verb = "create" if over == {} else "index"
+    return [encode({verb: action}), with_field(document.body, name, state)]
 
 
 def with_field(body: bytes, name: str, value: bytes | None) -> bytes:
@@ -178,6 +177,8 @@ def _encoded(source: Mapping[str, Any]) -> tuple[bytes, str]:
         return encode(source), ""
     except ValueError:
         return b"{}", NOT_FINITE
+    except TypeError:
+        return b"{}", NO_JSON
     except RecursionError:
         return b"{}", TOO_DEEP
 

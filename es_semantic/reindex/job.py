@@ -23,9 +23,9 @@ from es_semantic.sync.control import TRIES, find_control, write_control
 from es_semantic.sync.intervals import Interval, Intervals
 from es_semantic.sync.shards import Shard
 
-Phase = Literal["copying", "ready", "blocked", "switched"]
+Phase = Literal["copying", "ready", "blocked", "switched", "back"]
 """Being filled; complete and verified; the same, with the source's writes blocked by the job; switched to, with nothing
-left to do."""
+left to do; on the way back to the old index, with writes to the new one blocked."""
 
 
 class StoredShard(BaseModel):
@@ -40,9 +40,10 @@ class StoredShard(BaseModel):
 class Switched(BaseModel):
     """A switch that was made, or was just about to be: the aliases that move, and where the old index is afterwards.
 
-    ``old`` is None where it is not kept. ``positions`` are the target's sequence numbers before the switch, by shard:
-    programs' own writes lie above them. ``swept`` are the source's, up to which what was deleted there was deleted in
-    the target; where writes were not blocked (``late``), what lies above is fetched after the switch.
+    ``old`` is None where it is not kept; ``blocked`` says whether the job has blocked its writes. ``positions`` are the
+    target's sequence numbers before the switch, by shard: programs' own writes lie above them. ``swept`` are the
+    source's, up to which what was deleted there was deleted in the target; where writes were not blocked (``late``),
+    what lies above is fetched after the switch.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -52,6 +53,7 @@ class Switched(BaseModel):
     positions: dict[str, int]
     swept: dict[str, int]
     late: bool
+    blocked: bool
 
 
 class Counts(BaseModel):
@@ -92,6 +94,12 @@ class Job(BaseModel):
     phase: Phase = "copying"
     final_pipeline: str | None = None
     """What the target runs when it is done."""
+    binding: dict[str, Any] = {}
+    """How its semantic field is bound: settled when the job began, by what was in the source then."""
+    kept: str | None = None
+    """The name under which the old index is being kept, noted before it is made."""
+    ready: dict[str, int] = {}
+    """The target's sequence numbers by shard when a run ended with it in use, or fit for use: others write above."""
     shards: dict[str, StoredShard] = {}
     counts: Counts = Counts()
     switched: Switched | None = None
@@ -101,6 +109,11 @@ class Job(BaseModel):
     def alias(self) -> str:
         """The hidden alias that marks the target as this job's, and through which alone it is written."""
         return f"es-semantic-reindex-{self.id}"
+
+    @property
+    def fence(self) -> str:
+        """The hidden alias of the run that goes on: whoever switches removes it in the same step, or fails."""
+        return f"{self.alias}-run-{self.run}"
 
     def checksum(self) -> str:
         """Return the hash that ``check`` must have."""
@@ -160,38 +173,61 @@ class Record:
         Raises:
             JobTaken: another run has taken the job over.
         """
-        changed = self.job.model_copy(update=changes)
-        run = self.job.run
+        before = self.job
+        changed = before.model_copy(update=changes)
         self.job = changed.model_copy(update={"check": changed.checksum()})
-        for _ in range(TRIES):
-            (outcome,) = yield from write_control([_item(self.job, self.version)])
-            if outcome.ok:
-                self.version = outcome.seq_no, outcome.primary_term
-                return
-            # An answer that was lost may have been to a write of our own.
-            found = yield from find_record(self.job.target)
-            if found is None or found.job.run not in (run, self.job.run):
-                break
-            self.version = found.version
+        try:
+            for _ in range(TRIES):
+                (outcome,) = yield from write_control([_item(self.job, self.version)])
+                if outcome.ok:
+                    self.version = outcome.seq_no, outcome.primary_term
+                    return
+                # An answer that was lost may have been to a write of our own.
+                found = yield from find_record(before.target)
+                if found is None or found.job.run != before.run:
+                    break
+                self.version = found.version
+        except BaseException:
+            self.job = before
+            raise
+        self.job = before
         raise JobTaken(
-            f"another run has taken over the job that fills {self.job.target!r}, or it was cancelled",
+            f"another run has taken over the job that fills {before.target!r}, or it was cancelled",
             hint="Nothing is lost. Let the other run go on.",
         )
 
+    def take_over(self) -> Steps[None]:
+        """Make the job this run's, as it is at this moment; of two runs at once the later one goes on.
+
+        Raises:
+            JobTaken: it was cancelled.
+        """
+        run = uuid.uuid4().hex
+        while True:
+            changed = self.job.model_copy(update={"run": run})
+            job = changed.model_copy(update={"check": changed.checksum()})
+            (outcome,) = yield from write_control([_item(job, self.version)])
+            if outcome.ok:
+                self.job, self.version = job, (outcome.seq_no, outcome.primary_term)
+                return
+            found = yield from find_record(job.target)
+            if found is None:
+                raise JobTaken(f"the job that fills {job.target!r} was cancelled in this moment")
+            self.job, self.version = found.job, found.version
+            if self.job.run == run:
+                return
+
     def delete(self) -> Steps[None]:
-        """Forget the job."""
-        action = {"_index": CONTROL_INDEX, "_id": job_id(self.job.target)}
+        """Forget the job, unless another run has taken it over."""
+        action: dict[str, Any] = {"_index": CONTROL_INDEX, "_id": job_id(self.job.target)}
+        if self.version is not None:
+            action |= {"if_seq_no": self.version[0], "if_primary_term": self.version[1]}
         yield from write_control([[orjson.dumps({"delete": action})]])
 
 
 def job_id(target: str) -> str:
     """Return the id of a job in the control index."""
     return "reindex-" + hashlib.sha256(target.encode()).hexdigest()[:40]
-
-
-def new_run() -> str:
-    """Return what tells one run of a job from another."""
-    return uuid.uuid4().hex
 
 
 def find_record(target: str) -> Steps[Record | None]:

@@ -79,6 +79,29 @@ def stored(target: Target, documents: Sequence[Copied], fields: Sequence[str]) -
     return answers
 
 
+def standing(target: Target, documents: Sequence[Copied]) -> Steps[dict[Place, dict[str, Any]]]:
+    """Return by place the sequence number, primary term and ``shard`` of those documents that the target has."""
+    yield Request("POST", url_path("/{}/_refresh", target.alias))
+    found: dict[Place, dict[str, Any]] = {}
+    for part in _parts(documents):
+        body = {
+            # An id may stand in several shards.
+            "size": min(4 * len(part), target.max_page),
+            "query": {"ids": {"values": [document.id for document in part]}},
+            "_source": False,
+            "stored_fields": ["_routing"],
+            "seq_no_primary_term": True,
+            # Tells the shard of each hit.
+            "explain": True,
+        }
+        params = {"allow_partial_search_results": "false"}
+        answer = yield Request("POST", url_path("/{}/_search", target.alias), params, body)
+        for hit in answer["hits"]["hits"]:
+            shard = hit["_shard"].rpartition("[")[2].rstrip("]")
+            found[hit["_id"], hit.get("_routing")] = {**hit, "shard": shard}
+    return found
+
+
 def _found(answer: Mapping[str, Any], index: str) -> dict[str, Any] | None:
     if "error" in answer:
         kind, _ = reason_of(answer["error"])

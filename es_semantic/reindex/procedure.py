@@ -9,20 +9,21 @@ from typing import TypeVar
 from elasticsearch import Elasticsearch
 
 from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, Version, server_version
-from es_semantic.cluster.steps import Steps
+from es_semantic.cluster.steps import Request, Steps, optional, url_path
 from es_semantic.errors import UsageError
 from es_semantic.reindex.disk import Room, free_bytes, require_room, room_for
 from es_semantic.reindex.document import Whole
-from es_semantic.reindex.job import Job, Record, find_record, new_run, prepare_control
+from es_semantic.reindex.job import Job, Record, find_record, prepare_control
 from es_semantic.reindex.known import Target
 from es_semantic.reindex.origin import Origin, count, hides_vectors, on
 from es_semantic.reindex.report import ReindexReport
-from es_semantic.reindex.running import Options, Running
-from es_semantic.reindex.setup import open_target, require_free
+from es_semantic.reindex.running import Options, Running, allow_writes
+from es_semantic.reindex.setup import fence_off, open_target, require_free, require_unused
 from es_semantic.reindex.switch import kept_name, require_switchable
 from es_semantic.reindex.wanted import ChooseEmbedder, Plan, Wanted, make_plan
 from es_semantic.reindex.writer import CopyWriter
 from es_semantic.schema import target as targets
+from es_semantic.schema.binding import Binding
 from es_semantic.schema.privileges import require_privileges
 from es_semantic.sync.dead_letters import read_letters
 from es_semantic.sync.embed import Embedding, splitter
@@ -53,21 +54,31 @@ def reindex_steps(
     record = yield from find_record(to)
     switched = record is not None and record.job.switched is not None and (yield from _leads_to(place, to))
     if record is not None and switched:
-        if not _is_late(record.job):
+        if not (yield from _is_late(record.job)):
             return (yield from _already(record))
         place = Place(record.job.source)
-    source, plan = yield from looked_at(place, to, wanted, choose, version)
+    source, plan = yield from looked_at(place, to, wanted, choose, version, record)
     if not switched and options.switch != "none" and place.client is None:
-        yield from _require_switch(source, to, place, options)
+        yield from _require_switch(source, to, place, options, record)
     yield from prepare_control()
     record = yield from _take_over(record, place, source, to, wanted, plan)
-    if record.version is None:
-        yield from require_enough(place, source, plan, to)
-        yield from record.save()
+    if not switched and (yield from _leads_to(place, to)):
+        # Another run has switched in this moment.
+        return (yield from reindex_steps(place, to, wanted, choose, options))
+    if place.client is None:
+        yield from allow_writes(record, source.name)
     there = yield from open_target(plan, source, wanted, record)
     running = yield from _running(place, source, version, plan, record, options, resumed=there)
     yield from (running.finish() if switched else running.run())
     return running.report
+
+
+def _is_late(job: Job) -> Steps[bool]:
+    """Say whether the switch was made and something is left to do."""
+    if job.phase == "switched" or job.switched is None or not job.switched.late:
+        return False
+    there = yield from optional(Request("GET", url_path("/{}/_settings/index.uuid", job.source)))
+    return there is not None
 
 
 def looked_at(
@@ -76,16 +87,22 @@ def looked_at(
     wanted: Wanted,
     choose: ChooseEmbedder,
     version: Version | None,
+    record: Record | None = None,
 ) -> Steps[tuple[targets.Target, Plan]]:
     """Look at the source and decide what will be made; refuse what cannot be done, and change nothing."""
     targets.require_one_name(to)
     source = yield from place.there(targets.resolve(place.source))
     if source.name == to and place.client is None:
         raise UsageError(f"{place.source!r} is {to!r} already", hint="Give the new index another name with --to.")
-    plan = yield from place.there(make_plan(source, wanted, choose, version))
+    plan = yield from place.there(make_plan(source, wanted, choose, version, settled(record)))
     new = targets.Target("index", to, {}, {})
     yield from require_privileges(new, also=() if place.client is not None else (source.name,))
     return source, plan
+
+
+def settled(record: Record | None) -> Binding | None:
+    """Return how a job that goes on has bound the semantic field when it began."""
+    return Binding.model_validate(record.job.binding) if record is not None and record.job.binding else None
 
 
 def _leads_to(place: Place, to: str) -> Steps[bool]:
@@ -107,10 +124,6 @@ def require_enough(place: Place, source: targets.Target, plan: Plan, to: str) ->
     require_room(room, to)
 
 
-def _is_late(job: Job) -> bool:
-    return job.phase != "switched" and job.switched is not None and job.switched.late
-
-
 def _already(record: Record) -> Steps[ReindexReport]:
     """Say that the switch was made, also where a run was cut off before it could note that."""
     job = record.job
@@ -123,7 +136,9 @@ def _already(record: Record) -> Steps[ReindexReport]:
     return report
 
 
-def _require_switch(source: targets.Target, to: str, place: Place, options: Options) -> Steps[None]:
+def _require_switch(
+    source: targets.Target, to: str, place: Place, options: Options, record: Record | None
+) -> Steps[None]:
     """See before hours of work that the switch can be made.
 
     Raises:
@@ -135,8 +150,9 @@ def _require_switch(source: targets.Target, to: str, place: Place, options: Opti
             f"{source.name!r} is an index, not an alias: what is written to it in the moment of the switch is lost",
             hint="Use --switch block, which refuses writes for the last seconds, or write through an alias first.",
         )
-    if place.source == source.name and options.keep_old:
-        yield from require_free(kept_name(source.name, to))
+    kept = kept_name(source.name, to)
+    if place.source == source.name and options.keep_old and (record is None or record.job.kept != kept):
+        yield from require_free(kept)
 
 
 def _take_over(
@@ -152,21 +168,26 @@ def _take_over(
         record = Record(
             Job(
                 id=uuid.uuid4().hex[:12],
-                run=new_run(),
+                run=uuid.uuid4().hex,
                 source=label,
                 uuid=str(source.settings["index.uuid"]),
                 target=to,
                 name=wanted.name,
                 plan=plan.id(source, wanted),
+                binding=plan.binding.model_dump(),
             )
         )
+        yield from require_enough(place, source, plan, to)
+        yield from record.save()
         return record
     if record.job.plan != plan.id(source, wanted):
         raise UsageError(
-            f"an unfinished job fills {to!r} from {record.job.source!r} with another model, other fields or changes",
+            f"the job that fills {to!r} from {record.job.source!r} is another one: with other fields, model ...",
             hint="Go on with it by the command that began it, or give it up with --cancel.",
         )
-    yield from record.save(run=new_run())
+    yield from require_unused(record)
+    yield from record.take_over()
+    yield from fence_off(record)
     return record
 
 
@@ -188,11 +209,13 @@ def _running(
     target = Target(job.alias, job.target, job.name, plan.binding, hidden, base64, filled.max_result_window)
     reader = Whole(job.name, plan.binding, hidden_there, base64)
     letters = yield from read_letters(job.name, [job.target])
-    writer = CopyWriter(target, SILENT, letters={key: stored.version for key, stored in letters.items()})
+    origin = Origin(place.source, source, place.client, reader, job.source)
+    known = {key: stored.version for key, stored in letters.items()}
+    writer = CopyWriter(target, SILENT, origin.versions, letters=known)
     report = ReindexReport(job.source, job.target, job.name, plan.binding.stamp, resumed=resumed)
     report.counts, report.notes = job.counts.model_copy(), list(plan.notes)
     return Running(
-        origin=Origin(place.source, source, place.client, reader, job.source),
+        origin=origin,
         target=target,
         plan=plan,
         record=record,

@@ -33,11 +33,11 @@ def retry_refused(job: Running) -> Steps[None]:
         part = {key: letters[key] for key in keys[begin : begin + AT_ONCE]}
         places = [(stored.letter.id, stored.letter.routing) for stored in part.values()]
         answers = yield from job.origin.there(_fetch(job.origin, places))
-        gone = [key for key, answer in zip(part, answers, strict=True) if not answer["found"]]
+        gone = [key for key, answer in zip(part, answers, strict=True) if not answer.get("found")]
         yield from write_control([delete_letter(key, part[key].version) for key in gone])
         for key in gone:
             job.writer.letters.pop(key, None)
-        found = [job.origin.reader.read(answer) for answer in answers if answer["found"]]
+        found = [job.origin.reader.read(answer) for answer in answers if answer.get("found")]
         if found:
             yield from job.copy(CopyWindow(found))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from es_semantic.cluster.capabilities import Version
 from es_semantic.cluster.steps import Forget, Request, Steps, optional, url_path
-from es_semantic.errors import ClusterError, JobStopped, TooManyFailures
+from es_semantic.errors import ClusterError, JobStopped, JobTaken, TooManyFailures
 from es_semantic.reindex import switch as switching
 from es_semantic.reindex import verify
 from es_semantic.reindex.copy import CopyPass, CopyWindow
@@ -20,7 +20,7 @@ from es_semantic.reindex.lanes import Rate, open_lanes
 from es_semantic.reindex.origin import Origin, count
 from es_semantic.reindex.refused import refused_letters, retry_refused
 from es_semantic.reindex.report import Check, ReindexReport, Watcher
-from es_semantic.reindex.setup import close_for_use, hold_open
+from es_semantic.reindex.setup import hold_open, restore_pipeline, restore_replicas
 from es_semantic.reindex.wanted import Plan
 from es_semantic.reindex.writer import CopyWriter
 from es_semantic.schema.target import resolve
@@ -28,7 +28,7 @@ from es_semantic.sync.embed import Embedding
 from es_semantic.sync.limits import FailureLimits
 from es_semantic.sync.observer import Observer
 from es_semantic.sync.once import with_patience
-from es_semantic.sync.report import SyncReport
+from es_semantic.sync.report import SyncReport, go_on
 from es_semantic.sync.shards import read_shards
 from es_semantic.sync.worker import Options as SyncOptions
 from es_semantic.sync.worker import start
@@ -81,7 +81,6 @@ class Running:
             JobTaken: another run goes on with this job.
             TooManyFailures, ClusterError, ModelError: something failed; the next run goes on.
         """
-        yield from allow_writes(self.record, self.origin.index)
         yield from hold_open(self.record, at_once=self.record.job.phase == "copying")
         self.report.done = yield from count(self.target.alias)
         yield from self._catch_up(leave=FEW)
@@ -91,10 +90,14 @@ class Running:
         yield from self._delete_gone()
         yield from self._verify()
         yield from self.record.save(phase="ready")
+        yield from restore_replicas(self.record)
         if self.options.switch == "none":
-            yield from close_for_use(self.record)
+            yield from restore_pipeline(self.record)
+            yield from self.record.save(ready=(yield from self._target_positions()))
             self._tell("ready")
             return
+        # From here on it is a matter of seconds, and of all or nothing.
+        self.options = replace(self.options, stop=go_on)
         yield from self._switch()
 
     def copy_pass(self, *, slices: int, unsure: bool = True, until_sure: bool = False) -> CopyPass:
@@ -171,6 +174,8 @@ class Running:
 
     def _verify(self) -> Steps[None]:
         self._tell("verifying")
+        # First, because a worker sees only the older version of a document that was refused.
+        yield from self._require_complete()
         checks = [
             (
                 yield from check_vectors(
@@ -207,13 +212,14 @@ class Running:
     def _switch(self) -> Steps[None]:
         """Bring the last writes along, and let the target take the source's place."""
         self._tell("switching")
-        block = self.options.switch == "block"
         aliases = yield from switching.require_switchable(self.origin.index)
         try:
-            if block:
-                yield from self._block()
+            blocked = self.options.switch == "block" and (yield from self._block())
             yield from self._come_together()
-            yield from self._move(aliases)
+            yield from self._move(aliases, blocked=blocked)
+        except JobTaken:
+            # The block may be the other run's by now.
+            raise
         except (Exception, KeyboardInterrupt, asyncio.CancelledError):
             if not self.report.switched:
                 yield from self._unblock_if_possible()
@@ -222,30 +228,43 @@ class Running:
 
     def finish(self) -> Steps[None]:
         """After the switch, copy what reached the source while it took effect; what programs wrote since then holds."""
+        self.options = replace(self.options, stop=go_on)
         switched = self.record.job.switched
         assert switched is not None
         if switched.late:
-            self._tell("late writes")
-            self.writer.shared = True
-            yield from self._catch_up(leave=0)
-            self.report.counts.deleted += yield from delete_what_went_late(
-                self.origin, self.target, swept=switched.swept, positions=switched.positions
-            )
-            if switched.old is None:
-                yield from optional(Request("DELETE", url_path("/{}", self.origin.index)))
+            yield from self._fetch_late_writes(switched)
         yield from self.record.save(phase="switched", counts=self.report.counts)
-        mark = {"index": self.target.index, "alias": self.target.alias, "must_exist": False}
-        yield switching.update_aliases([{"remove": mark}])
+        marks = [self.target.alias, f"{self.target.alias}-run-*"]
+        yield switching.update_aliases(
+            [{"remove": {"index": self.target.index, "alias": mark, "must_exist": False}} for mark in marks]
+        )
         self.report.switched, self.report.old = True, switched.old
         self.report.aliases = sorted(switched.aliases)
         yield Forget()
         self._tell("switched")
 
-    def _block(self) -> Steps[None]:
-        """Refuse writes to the source, and remember to allow them again unless its owner refuses them anyway."""
-        if "index.blocks.write" not in self.origin.target.settings:
+    def _fetch_late_writes(self, switched: Switched) -> Steps[None]:
+        """Let the old index take no more writes, and copy the last ones; then it may go, if it is not to be kept."""
+        self._tell("late writes")
+        # Also those are waited for that had found their way before the switch.
+        yield from switching.block_writes(self.origin.index)
+        self.writer.shared = switched.positions
+        yield from self._catch_up(leave=0)
+        self.report.counts.deleted += yield from delete_what_went_late(
+            self.origin, self.target, swept=switched.swept, positions=switched.positions
+        )
+        yield from self._require_complete()
+        if switched.old is None:
+            yield from optional(Request("DELETE", url_path("/{}", self.origin.index)))
+
+    def _block(self) -> Steps[bool]:
+        """Refuse writes to the source; say whether the job did that, or its owner had."""
+        ours = not (yield from switching.is_blocked(self.origin.index))
+        if ours:
+            # Noted first, so that whoever comes next allows writes again.
             yield from self.record.save(phase="blocked")
         yield from switching.block_writes(self.origin.index)
+        return ours
 
     def _come_together(self) -> Steps[None]:
         """Bring source and target to the same documents, and the target into use."""
@@ -256,23 +275,33 @@ class Running:
         if block:
             yield from verify.require_same_counts(self.origin, self.target)
         yield from self._require_complete()
-        yield from close_for_use(self.record)
+        yield from restore_pipeline(self.record)
 
-    def _move(self, aliases: dict[str, dict[str, Any]]) -> Steps[None]:
+    def _move(self, aliases: dict[str, dict[str, Any]], *, blocked: bool) -> Steps[None]:
         index, target = self.origin.index, self.target.index
         keep, late = self.options.keep_old, self.options.switch == "caught-up"
-        replace = self.origin.named == index
-        old = None if not keep else switching.kept_name(index, target) if replace else index
-        if old is not None and replace:
+        replaced = self.origin.named == index
+        old = None if not keep else switching.kept_name(index, target) if replaced else index
+        if old is not None and replaced:
+            yield from self.record.save(kept=old)
             yield from switching.clone(self.origin.target, old)
-        moved = {**aliases, **({index: {}} if replace else {})}
-        swept = positions_of(self.origin.last)
-        positions = positions_of((yield from read_shards((yield from resolve(target)))))
-        state = Switched(aliases=moved, old=old, positions=positions, swept=swept, late=late)
+        moved = {**aliases, **({index: {}} if replaced else {})}
+        state = Switched(
+            aliases=moved,
+            old=old,
+            positions=(yield from self._target_positions()),
+            swept=positions_of(self.origin.last),
+            late=late,
+            blocked=not replaced and (late or blocked),
+        )
         yield from self.record.save(switched=state)
-        drop = replace or (not keep and not late)
-        yield switching.update_aliases(switching.switch_actions(index, target, moved, drop=drop))
+        drop = replaced or (not keep and not late)
+        fence = {"remove": {"index": target, "alias": self.record.job.fence, "must_exist": True}}
+        yield switching.update_aliases([fence, *switching.switch_actions(index, target, moved, drop=drop)])
         self.report.switched = True
+
+    def _target_positions(self) -> Steps[dict[str, int]]:
+        return positions_of((yield from read_shards((yield from resolve(self.target.index)))))
 
     def _unblock_if_possible(self) -> Steps[None]:
         try:

@@ -7,18 +7,21 @@ from typing import Any
 
 from es_semantic.cluster.steps import Pause, Request, Steps, optional, url_path
 from es_semantic.embedding.chunking import tokenizer_of
-from es_semantic.errors import ClusterError, RequestFailed, UsageError
-from es_semantic.reindex.job import Record
+from es_semantic.errors import ClusterError, Forbidden, RequestFailed, UsageError
+from es_semantic.reindex.job import Counts, Record
 from es_semantic.reindex.wanted import Plan, Wanted
 from es_semantic.schema.attach import attach_steps
 from es_semantic.schema.owner import pipeline_id
 from es_semantic.schema.target import Target, resolve
 from es_semantic.sync.control import forget
 from es_semantic.sync.initial_load import give_back, hold_back
+from es_semantic.sync.shards import read_shards
 
 HEALTH_WAIT = "30s"
+HEALTH_PAUSE = 1.0
+TIMED_OUT = 408
 HEALTH_LOOKS = 120
-"""Half-minute looks at replicas that are being filled: an hour."""
+"""Looks of half a minute at replicas that are being filled: an hour."""
 
 
 def require_free(name: str) -> Steps[None]:
@@ -35,6 +38,27 @@ def require_free(name: str) -> Steps[None]:
         )
 
 
+def require_unused(record: Record) -> Steps[None]:
+    """Refuse to go on with, or to give up, an index that was fit for use and has been written to by others since.
+
+    Raises:
+        UsageError: it has.
+    """
+    ready = record.job.ready
+    if not ready:
+        return
+    found = yield from optional(Request("GET", url_path("/_alias/{}", record.job.alias)))
+    if record.job.target not in (found or {}):
+        return
+    shards = yield from read_shards((yield from resolve(record.job.target)))
+    if any(shard.global_checkpoint > ready.get(str(shard.number), -1) for shard in shards):
+        raise UsageError(
+            f"{record.job.target!r} is in use: since it was filled, others have written to it",
+            hint="Whatever its source has now would replace what they wrote. Re-index into another one.",
+        )
+    yield from record.save(ready={})
+
+
 def open_target(plan: Plan, source: Target, wanted: Wanted, record: Record) -> Steps[bool]:
     """Create the job's index, or take it up again; say whether it was there.
 
@@ -48,15 +72,18 @@ def open_target(plan: Plan, source: Target, wanted: Wanted, record: Record) -> S
     there = job.target in (found or {})
     if not there:
         yield from require_free(job.target)
+        yield from forget([job.target], job.name)
+        # Before the index is there: what an earlier one held does not count for this one.
+        nothing: dict[str, Any] = {"shards": {}, "final_pipeline": None, "phase": "copying", "counts": Counts()}
+        yield from record.save(**nothing, switched=None, ready={})
         body = plan.body(source, wanted, alias=job.alias)
+        body["aliases"][record.job.fence] = {"is_hidden": True}
         try:
             yield Request("PUT", url_path("/{}", job.target), {"wait_for_active_shards": "1"}, body)
         except RequestFailed as error:
-            if error.status == 400:
+            if error.status == 400 and error.error_type != "resource_already_exists_exception":
                 yield from record.delete()
             raise
-        yield from record.save(shards={}, final_pipeline=None, phase="copying")
-        yield from forget([job.target], job.name)
     if record.job.final_pipeline is None:
         yield from _attach(plan, wanted, record, new=not there)
     return there
@@ -70,20 +97,40 @@ def hold_open(record: Record, *, at_once: bool) -> Steps[None]:
         yield from hold_back((yield from resolve(target)))
 
 
-def close_for_use(record: Record) -> Steps[None]:
-    """Give the index its final pipeline, its refreshes and its replicas, and wait until these are filled."""
+def restore_replicas(record: Record) -> Steps[None]:
+    """Give the index its refreshes and its replicas again, and wait until these are filled."""
     target = record.job.target
     yield from give_back([target])
-    final = {"index.final_pipeline": record.job.final_pipeline}
-    yield Request("PUT", url_path("/{}/_settings", target), body=final)
     params = {"wait_for_no_initializing_shards": "true", "wait_for_status": "yellow", "timeout": HEALTH_WAIT}
     for _ in range(HEALTH_LOOKS):
-        health = yield from optional(
-            Request("GET", url_path("/_cluster/health/{}", target), params), missing=(403, 408)
-        )
-        if health is None or not health["timed_out"]:
+        try:
+            yield Request("GET", url_path("/_cluster/health/{}", target), params)
+        except Forbidden:
             return
-        yield Pause(0)
+        except ClusterError as error:
+            if error.status != TIMED_OUT:
+                raise
+            yield Pause(HEALTH_PAUSE)
+        else:
+            return
+
+
+def restore_pipeline(record: Record) -> Steps[None]:
+    """Let writes to the index run its final pipeline."""
+    final = {"index.final_pipeline": record.job.final_pipeline}
+    yield Request("PUT", url_path("/{}/_settings", record.job.target), body=final)
+
+
+def fence_off(record: Record) -> Steps[None]:
+    """Make it impossible for an earlier run of this job to switch; it is done where the index is there."""
+    job = record.job
+    found = yield from optional(Request("GET", url_path("/_alias/{}", job.alias)))
+    if job.target not in (found or {}):
+        return
+    others = [{"remove": {"index": job.target, "alias": f"{job.alias}-run-*", "must_exist": False}}]
+    yield Request("POST", "/_aliases", body={"actions": others})
+    own = [{"add": {"index": job.target, "alias": job.fence, "is_hidden": True}}]
+    yield Request("POST", "/_aliases", body={"actions": own})
 
 
 def _attach(plan: Plan, wanted: Wanted, record: Record, *, new: bool) -> Steps[None]:

@@ -80,6 +80,12 @@ def block_writes(index: str) -> Steps[None]:
         raise IndexUnavailable(f"writes to {index!r} could not be blocked on all shards", status=503)
 
 
+def is_blocked(index: str) -> Steps[bool]:
+    """Say whether an index takes no writes at this moment."""
+    settings = (yield Request("GET", url_path("/{}/_settings", index), {"flat_settings": "true"}))[index]["settings"]
+    return any(str(settings.get(key, "false")) == "true" for key in ("index.blocks.write", "index.blocks.read_only"))
+
+
 def unblock_writes(index: str) -> Steps[None]:
     """Allow writes again."""
     yield Request("PUT", url_path("/{}/_settings", index), body={"index.blocks.write": None})
@@ -88,10 +94,15 @@ def unblock_writes(index: str) -> Steps[None]:
 def clone(source: Target, name: str) -> Steps[None]:
     """Keep an index that takes no writes under another name; its files are shared, not copied.
 
-    (Elastic docs, "Clone index API".) One that an earlier run has made is made anew.
+    (Elastic docs, "Clone index API".) One that an earlier run of the job has made is made anew.
+
+    Raises:
+        IndexUnavailable: it did not become available in time.
     """
     yield from optional(Request("DELETE", url_path("/{}", name)))
     replicas = source.settings.get("index.number_of_replicas")
     settings = {"index.number_of_replicas": replicas, "index.blocks.write": None}
     params = {"wait_for_active_shards": "1"}
-    yield Request("PUT", url_path("/{}/_clone/{}", source.name, name), params, {"settings": settings})
+    answer = yield Request("PUT", url_path("/{}/_clone/{}", source.name, name), params, {"settings": settings})
+    if not answer.get("shards_acknowledged"):
+        raise IndexUnavailable(f"{name!r}, a copy of {source.name!r}, did not become available in time", status=503)

@@ -79,8 +79,10 @@ class Plan:
         return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def make_plan(source: Target, wanted: Wanted, choose: ChooseEmbedder, version: Version | None) -> Steps[Plan]:
-    """Decide; nothing is changed.
+def make_plan(
+    source: Target, wanted: Wanted, choose: ChooseEmbedder, version: Version | None, settled: Binding | None = None
+) -> Steps[Plan]:
+    """Decide; nothing is changed. ``settled`` is what was decided when the job began.
 
     Raises:
         UsageError: the source is not bound and no fields are named.
@@ -103,7 +105,7 @@ def make_plan(source: Target, wanted: Wanted, choose: ChooseEmbedder, version: V
     changed = _with_mapping(source, wanted.changes)
     require_text_fields(changed, fields, name=wanted.name)
     embedder = yield Compute(lambda: choose(bound.fingerprint if bound else None))
-    binding, notes = yield from _binding(source, wanted, fields, bound, embedder, version)
+    binding, notes = yield from _binding(source, wanted, fields, bound, embedder, version, settled)
     kept = bindings.with_field(wanted.name, binding).completed()
     return Plan(bound, kept.fields[wanted.name], kept, embedder, notes)
 
@@ -143,6 +145,7 @@ def _binding(
     bound: Binding | None,
     embedder: Embedder,
     version: Version | None,
+    settled: Binding | None,
 ) -> Steps[tuple[Binding, tuple[str, ...]]]:
     model = yield Compute(lambda: embedder.profile)
     mode = require_chunk_mode(wanted.chunk or "auto")
@@ -153,6 +156,9 @@ def _binding(
     if bound is not None and as_before:
         options = with_index_type(bound.index_options, wanted.changes.index_type)
         return bound.model_copy(update={"index_options": options}), ()
+    if mode == "auto" and settled is not None and settled.source == fields:
+        # What is in the source now might make another choice of the same wish.
+        mode = "always" if settled.chunking is not None else "never"
     # The old field of that name says nothing about how the new one is to be.
     unbound = Target(source.kind, source.name, _without(source, wanted.name), source.settings, indices=source.indices)
     choice = yield from choose_chunks(unbound, wanted.name, fields, mode, model, lambda: tokenizer_of(embedder))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from es_semantic.cluster.steps import Steps
 from es_semantic.errors import Forbidden, IndexUnavailable
 from es_semantic.reindex.document import Copied, index_item, new_state
-from es_semantic.reindex.known import Target, stored
+from es_semantic.reindex.known import Place, Target, standing, stored
 from es_semantic.schema.control import Version
 from es_semantic.sync import bulk
 from es_semantic.sync.control import write_control
@@ -16,6 +17,11 @@ from es_semantic.sync.dead_letters import NOT_THERE, DeadLetter, delete_letter, 
 from es_semantic.sync.documents import Verdict
 from es_semantic.sync.embed import Embedded
 from es_semantic.sync.observer import Observer
+
+SourceVersions = Callable[[Sequence[Place]], Steps[list[int | None]]]
+"""Returns the version that each document has in the source, None where it has none."""
+
+CONFLICT = "version_conflict_engine_exception"
 
 SAME_AGAIN = "Mend that and run the same command again; it goes on where it stopped."
 
@@ -35,12 +41,15 @@ class CopyWriter:
     """Writes documents; several calls may be under way at once.
 
     ``letters`` are the ids and versions of the dead letters of this target that are known to be in the control index.
-    Where programs write to the target already (``shared``), what they have written meanwhile holds.
+    ``source_versions`` tells the versions that documents have in the source at this moment, None where there is nobody
+    to ask. Where programs write to the target already, ``shared`` are the target's sequence numbers by shard before
+    they did: what they have written lies above, and holds.
     """
 
     target: Target
     observer: Observer
-    shared: bool = False
+    source_versions: SourceVersions | None = None
+    shared: Mapping[str, int] | None = None
     letters: dict[str, Version] = field(default_factory=dict)
     size: bulk.BodySize = field(default_factory=bulk.BodySize)
 
@@ -73,33 +82,62 @@ class CopyWriter:
         """Write what can be written; return why each document was refused, empty where it was not."""
         refused = [document.reason for document in documents]
         numbers = [i for i, reason in enumerate(refused) if not reason]
-        alias, name = self.target.alias, self.target.name
-        kind = "external" if self.shared else "external_gte"
-        items = [index_item(alias, documents[i], name, states[i], documents[i].version, kind) for i in numbers]
-        outcomes = yield from bulk.write(items, size=self.size, observer=self.observer)
-        older = [] if self.shared else [i for i, outcome in zip(numbers, outcomes, strict=True) if outcome.superseded]
+        some, given = [documents[i] for i in numbers], [states[i] for i in numbers]
+        if self.shared is not None:
+            outcomes = yield from self._after_the_switch(some, given)
+        else:
+            outcomes = yield from self._over_older(some, given)
         for i, outcome in zip(numbers, outcomes, strict=True):
             self._require_usable(outcome)
             refused[i] = "" if outcome.ok or outcome.superseded else _reason(outcome)
-        if older:
-            again = yield from self._replace([documents[i] for i in older], [states[i] for i in older])
-            for i, outcome in zip(older, again, strict=True):
-                self._require_usable(outcome)
-                refused[i] = "" if outcome.ok else _reason(outcome)
         return refused
 
-    def _replace(self, documents: Sequence[Copied], states: Sequence[bytes | None]) -> Steps[list[bulk.Outcome]]:
-        """Write documents of which the target has a higher version under that one; over a deleted one, whatever it was.
+    def _over_older(self, documents: Sequence[Copied], states: Sequence[bytes | None]) -> Steps[list[bulk.Outcome]]:
+        items = [self._item(document, state) for document, state in zip(documents, states, strict=True)]
+        outcomes = yield from bulk.write(items, size=self.size, observer=self.observer)
+        older = [i for i, outcome in enumerate(outcomes) if outcome.superseded]
+        if older and self.source_versions is not None:
+            again = yield from self._over_newer([documents[i] for i in older], [states[i] for i in older])
+            for i, outcome in zip(older, again, strict=True):
+                outcomes[i] = outcome
+        return outcomes
+
+    def _over_newer(self, documents: Sequence[Copied], states: Sequence[bytes | None]) -> Steps[list[bulk.Outcome]]:
+        """Write documents of which the target has a higher version, where they are what the source has now.
 
         A document that was deleted, and created again a minute later, begins at version 1 anew (Elastic docs, "Index
-        API", ``index.gc_deletes``). That it is what the source has now is known: the feed has just brought it.
+        API", ``index.gc_deletes``). One that the source has changed since it was read is left to the feed.
         """
-        found = yield from stored(self.target, documents, [self.target.name])
-        items = [
-            index_item(self.target.alias, d, self.target.name, state, version=there["_version"] if there else None)
-            for d, state, there in zip(documents, states, found, strict=True)
+        assert self.source_versions is not None
+        there = yield from stored(self.target, documents, [self.target.name])
+        now = yield from self.source_versions([document.place for document in documents])
+        current = [i for i, (d, version) in enumerate(zip(documents, now, strict=True)) if version == d.version]
+        items = [self._item(documents[i], states[i], over=there[i] or {}) for i in current]
+        outcomes = [bulk.Outcome(409, CONFLICT)] * len(documents)
+        for i, outcome in zip(current, (yield from bulk.write(items, observer=self.observer)), strict=True):
+            outcomes[i] = outcome
+        return outcomes
+
+    def _after_the_switch(
+        self, documents: Sequence[Copied], states: Sequence[bytes | None]
+    ) -> Steps[list[bulk.Outcome]]:
+        """Write documents that nobody has written to the target since the switch."""
+        assert self.shared is not None
+        there = yield from standing(self.target, documents)
+        mine = [
+            i
+            for i, document in enumerate(documents)
+            if (found := there.get(document.place)) is None or found["_seq_no"] <= self.shared.get(found["shard"], -1)
         ]
-        return (yield from bulk.write(items, size=self.size, observer=self.observer))
+        items = [self._item(documents[i], states[i], over=there.get(documents[i].place, {})) for i in mine]
+        outcomes = [bulk.Outcome(409, CONFLICT)] * len(documents)
+        for i, outcome in zip(mine, (yield from bulk.write(items, observer=self.observer)), strict=True):
+            outcomes[i] = outcome
+        return outcomes
+
+    def _item(self, document: Copied, state: bytes | None, *, over: Mapping[str, Any] | None = None) -> bulk.Item:
+        """Return the lines for a document; ``over`` is what the target was seen to have, empty for nothing."""
+        return index_item(self.target.alias, document, self.target.name, state, over=over)
 
     def _require_usable(self, outcome: bulk.Outcome) -> None:
         index = self.target.index

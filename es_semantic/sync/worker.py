@@ -103,7 +103,8 @@ class Worker:
                 report.notes += notes
             self._drop_positions(shards)
             letters = yield from read_letters(self.name, indices)
-            self.writer.letters |= {key: stored.version for key, stored in letters.items()}
+            # Those that could not be re-indexed are the job's alone: of such a document an older version may be here.
+            self.writer.letters |= {key: stored.version for key, stored in letters.items() if stored.letter.is_there}
             # Before any dead letter: by the checkpoint it is noticed that somebody has deleted them.
             yield from self.checkpoints.save(self.positions)
         self._drop_positions(shards)

@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch
 import es_semantic
 from es_semantic.cluster.steps import run
 from es_semantic.errors import JobStopped, JobTaken, SchemaError, UsageError
-from es_semantic.reindex.job import find_record, new_run
+from es_semantic.reindex.job import find_record
 from tests.embedder import TinyEmbedder
 from tests.nodes import MakeIndex
 from tests.reindexing import documents
@@ -115,7 +115,7 @@ def test_what_the_new_index_cannot_be(client: Elasticsearch, index: str, options
 def test_an_unfinished_job_is_gone_on_with_only_as_it_was_begun(client: Elasticsearch, index: str) -> None:
     reindex(client, index, switch="none")
     for other in ({"model": TinyEmbedder(dims=32)}, {"model": TinyEmbedder("another")}, {"shards": 2}):
-        with pytest.raises(UsageError, match="an unfinished job fills"):
+        with pytest.raises(UsageError, match="is another one"):
             reindex(client, index, **other)
     assert reindex(client, index, slices=3, verify="all").switched
 
@@ -125,7 +125,7 @@ def test_of_two_runs_of_one_job_the_later_goes_on(client: Elasticsearch, index: 
         def embed_documents(self, texts: Any) -> Any:
             record = run(client, find_record(f"{index}-new"))
             if record is not None and "text 1" in texts:
-                run(client, record.save(run=new_run()))
+                run(client, record.take_over())
             return super().embed_documents(texts)
 
     with pytest.raises(JobTaken, match="another run has taken over"):

@@ -10,6 +10,8 @@ import pytest
 from elasticsearch import Elasticsearch
 
 import es_semantic
+from es_semantic.cluster.steps import run
+from es_semantic.reindex.job import find_record
 from tests.embedder import TinyEmbedder
 from tests.integration.test_cli import Cli, cli
 from tests.nodes import MakeIndex, SecuredNode, remove_everything
@@ -138,10 +140,10 @@ def test_from_another_cluster(
     assert (report.counts.copied, report.counts.deleted) == (31, 1)
     assert documents(client, new) == documents(superuser, elsewhere)
     assert untrue(client, new, ["title"], embedder) == {}
-    assert not superuser.indices.exists(index="es-semantic-control")
+    assert run(superuser, find_record(new)) is None
     found = es_semantic.estimate_reindex(client, elsewhere, f"{new}-2", **wanted)
     assert (found.documents, found.to_embed) == (30, 30)
-    assert es_semantic.cancel_reindex(client, new, remote=superuser).stage == "cancelled"
+    assert es_semantic.cancel_reindex(client, new).stage == "cancelled"
     assert not client.indices.exists(index=new)
 
 

@@ -103,7 +103,7 @@ def test_without_a_binding_the_field_is_left_out() -> None:
 
 def test_a_document_goes_under_its_version_and_past_pipelines() -> None:
     copied = READER.read(hit({"title": "red"}, _routing="r"))
-    action, body = index_item("alias", copied, "semantic", b'{"status":"ready"}', 3)
+    action, body = index_item("alias", copied, "semantic", b'{"status":"ready"}')
     assert orjson.loads(action)["index"] == {
         "_index": "alias",
         "_id": "1",
@@ -114,8 +114,11 @@ def test_a_document_goes_under_its_version_and_past_pipelines() -> None:
         "require_alias": True,
     }
     assert orjson.loads(body) == {"title": "red", "semantic": {"status": "ready"}}
-    bare = orjson.loads(index_item("alias", copied, "semantic", None, None)[0])["index"]
-    assert not {"version", "version_type"} & bare.keys()
+    over = {"_seq_no": 7, "_primary_term": 2}
+    replacing = orjson.loads(index_item("alias", copied, "semantic", None, over=over)[0])["index"]
+    assert (replacing["if_seq_no"], replacing["if_primary_term"]) == (7, 2)
+    assert not {"version", "version_type"} & replacing.keys()
+    assert "version" not in orjson.loads(index_item("alias", copied, "semantic", None, over={})[0])["create"]
 
 
 def test_new_states() -> None:

@@ -18,16 +18,26 @@ from es_semantic.embedding.chunking import default_chunking, is_longer, tokenize
 from es_semantic.errors import SchemaError, UsageError
 from es_semantic.reindex.body import Changes, merged, with_index_type
 from es_semantic.reindex.copy import CopyPass
+from es_semantic.reindex.deletes import positions_of
 from es_semantic.reindex.files.columns import BadRow, Columns, document_of, vector_of
 from es_semantic.reindex.files.rows import File
 from es_semantic.reindex.files.source import FILES, RowReader, open_files, sample_rows, shard_of
-from es_semantic.reindex.job import Job, Progress, Record, find_record, new_run, prepare_control
+from es_semantic.reindex.job import Job, Progress, Record, find_record, prepare_control
 from es_semantic.reindex.known import Target
 from es_semantic.reindex.lanes import Rate
 from es_semantic.reindex.origin import count, hides_vectors
+from es_semantic.reindex.procedure import settled
+from es_semantic.reindex.refused import refused_letters
 from es_semantic.reindex.report import Check, ReindexReport
 from es_semantic.reindex.running import Options, check_vectors
-from es_semantic.reindex.setup import close_for_use, hold_open, open_target
+from es_semantic.reindex.setup import (
+    fence_off,
+    hold_open,
+    open_target,
+    require_unused,
+    restore_pipeline,
+    restore_replicas,
+)
 from es_semantic.reindex.wanted import ChooseEmbedder, Plan, Wanted
 from es_semantic.reindex.writer import CopyWriter
 from es_semantic.schema import target as targets
@@ -37,11 +47,13 @@ from es_semantic.schema.chunks import Choice, Sample, chosen, require_chunk_mode
 from es_semantic.schema.index_options import index_options
 from es_semantic.schema.privileges import require_privileges
 from es_semantic.schema.text import is_blank, source_text
-from es_semantic.sync.dead_letters import read_letters
+from es_semantic.sync.control import write_control
+from es_semantic.sync.dead_letters import Stored, delete_letter, read_letters
 from es_semantic.sync.embed import Embedding, splitter
 from es_semantic.sync.limits import FailureLimits
 from es_semantic.sync.observer import SILENT
 from es_semantic.sync.once import with_patience
+from es_semantic.sync.shards import read_shards
 
 SAME = 0.999
 """Least cosine between a vector of a file and the model's own of the same text for which the file's are kept."""
@@ -71,7 +83,7 @@ def files_steps(
     new = targets.Target("index", to, {}, {})
     yield from require_privileges(new)
     gives = _gives(source.columns, wanted)
-    plan = yield from _plan(source, gives, wanted, choose, version)
+    plan = yield from _plan(source, gives, wanted, choose, version, settled((yield from find_record(to))))
     yield from _require_own_vectors(source, plan)
     yield from prepare_control()
     record = yield from _take_over(source, to, wanted, plan, gives)
@@ -96,6 +108,7 @@ def _fill(
     progress = Progress()
     shards = yield Compute(lambda: [shard_of(n, file, file.count()) for n, file in enumerate(source.files)])
     report.notes += progress.look(shards, job)
+    yield from _forget_broken_rows(letters, progress)
     report.done, left = progress.numbers()
     report.total = report.done + left
     writer = CopyWriter(target, SILENT, letters={key: stored.version for key, stored in letters.items()})
@@ -122,16 +135,26 @@ def _fill(
     if report.complete:
         report.stage = "verifying"
         options.watch(report)
-        yield from close_for_use(record)
+        yield from restore_replicas(record)
+        yield from restore_pipeline(record)
         report.checks.append((yield from check_vectors(plan, job.target, job.name, version, SILENT)))
         documents = yield from count(job.target)
-        rows = f"{report.total:,} rows, {documents:,} documents, {report.refused:,} broken or refused in this run"
+        report.refused = len((yield from refused_letters(target)))
+        rows = f"{report.total:,} rows, {documents:,} documents, {report.refused:,} rows broken or refused"
         report.checks.append(Check("documents", rows, True))
-        yield from record.save(phase="ready")
+        shards = yield from read_shards((yield from targets.resolve(job.target)))
+        yield from record.save(phase="ready", ready=positions_of(shards))
         report.stage = "filled"
         options.watch(report)
     yield Forget()
     return report
+
+
+def _forget_broken_rows(letters: dict[str, Stored], progress: Progress) -> Steps[None]:
+    """Delete the dead letters of rows of files that are read from their beginning: they may be mended."""
+    anew = tuple(f"{shard.index}:" for shard, done in progress.done.items() if not len(done))
+    gone = [key for key, stored in letters.items() if stored.letter.id.startswith(anew)] if anew else []
+    yield from write_control([delete_letter(key, letters.pop(key).version) for key in gone])
 
 
 def _gives(columns: Columns, wanted: Wanted) -> targets.Target:
@@ -151,7 +174,12 @@ def _map_text(mapping: dict[str, Any], parts: Sequence[str]) -> None:
 
 
 def _plan(
-    source: Source, gives: targets.Target, wanted: Wanted, choose: ChooseEmbedder, version: Version | None
+    source: Source,
+    gives: targets.Target,
+    wanted: Wanted,
+    choose: ChooseEmbedder,
+    version: Version | None,
+    settled: Binding | None,
 ) -> Steps[Plan]:
     require_usable_name(wanted.name)
     if not wanted.fields:
@@ -162,7 +190,10 @@ def _plan(
     require_text_fields(gives, fields, name=wanted.name)
     embedder: Embedder = yield Compute(lambda: choose(None))
     model = yield Compute(lambda: embedder.profile)
-    choice = yield Compute(lambda: _choose_chunks(source, fields, wanted.chunk or "auto", embedder))
+    mode = wanted.chunk or "auto"
+    if mode == "auto" and settled is not None and settled.source == fields:
+        mode = "always" if settled.chunking is not None else "never"
+    choice = yield Compute(lambda: _choose_chunks(source, fields, mode, embedder))
     binding = Binding(
         source=fields,
         fingerprint=model.fingerprint,
@@ -253,20 +284,23 @@ def _take_over(source: Source, to: str, wanted: Wanted, plan: Plan, gives: targe
     if record is None:
         job = Job(
             id=uuid.uuid4().hex[:12],
-            run=new_run(),
+            run=uuid.uuid4().hex,
             source=source.label,
             uuid=FILES,
             target=to,
             name=wanted.name,
             plan=plan.id(named, wanted),
+            binding=plan.binding.model_dump(),
         )
         return Record(job)
     if record.job.plan != plan.id(named, wanted):
         raise UsageError(
-            f"an unfinished job fills {to!r} from {record.job.source} with another model, fields or columns",
+            f"the job that fills {to!r} from {record.job.source} is another one: with another model, fields or columns",
             hint="Go on with it by the command that began it, or give it up with --cancel.",
         )
-    yield from record.save(run=new_run())
+    yield from require_unused(record)
+    yield from record.take_over()
+    yield from fence_off(record)
     return record
 
 

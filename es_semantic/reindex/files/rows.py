@@ -18,7 +18,7 @@ from es_semantic.errors import MissingExtra, UsageError
 from es_semantic.reindex.files.columns import SUFFIXES, Format
 
 ENDS = 65_536
-"""Bytes at the beginning and at the end by which a file is known again, beside its size."""
+"""Bytes at the beginning and at the end by which a file is known again, beside its name, its size and its age."""
 
 PARQUET_ROWS = 512
 
@@ -90,8 +90,9 @@ def _format_of(path: Path, wanted: Format | None) -> Format:
 
 
 def _history(path: Path) -> str:
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
+    stat = path.stat()
+    size = stat.st_size
+    digest = hashlib.sha256(f"{path.name} {size} {stat.st_mtime_ns}".encode())
     with path.open("rb") as file:
         digest.update(file.read(ENDS))
         file.seek(max(0, size - ENDS))
