@@ -16,6 +16,9 @@ from es_semantic.sync.documents import Verdict, judge
 AT_ONCE = 128
 """Documents in one request; their vectors come as decimal numbers, some kilobytes each."""
 
+COPIES = 4
+"""Documents that one id may stand for, by custom routing."""
+
 Place = tuple[str, str | None]
 """Id and routing of a document."""
 
@@ -83,10 +86,9 @@ def standing(target: Target, documents: Sequence[Copied]) -> Steps[dict[Place, d
     """Return by place the sequence number, primary term and ``shard`` of those documents that the target has."""
     yield Request("POST", url_path("/{}/_refresh", target.alias))
     found: dict[Place, dict[str, Any]] = {}
-    for part in _parts(documents):
+    for part in _parts(documents, at_once=max(1, min(AT_ONCE, target.max_page // COPIES))):
         body = {
-            # An id may stand in several shards.
-            "size": min(4 * len(part), target.max_page),
+            "size": min(COPIES * len(part), target.max_page),
             "query": {"ids": {"values": [document.id for document in part]}},
             "_source": False,
             "stored_fields": ["_routing"],
@@ -109,6 +111,6 @@ def _found(answer: Mapping[str, Any], index: str) -> dict[str, Any] | None:
     return dict(answer) if answer["found"] else None
 
 
-def _parts(documents: Sequence[Copied]) -> Iterator[Sequence[Copied]]:
-    for start in range(0, len(documents), AT_ONCE):
-        yield documents[start : start + AT_ONCE]
+def _parts(documents: Sequence[Copied], *, at_once: int = AT_ONCE) -> Iterator[Sequence[Copied]]:
+    for start in range(0, len(documents), at_once):
+        yield documents[start : start + at_once]

@@ -234,7 +234,7 @@ class Running:
         if switched.late:
             yield from self._fetch_late_writes(switched)
         yield from self.record.save(phase="switched", counts=self.report.counts)
-        marks = [self.target.alias, f"{self.target.alias}-run-*"]
+        marks = [self.target.alias, self.record.job.fence]
         yield switching.update_aliases(
             [{"remove": {"index": self.target.index, "alias": mark, "must_exist": False}} for mark in marks]
         )

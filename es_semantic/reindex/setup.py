@@ -124,13 +124,14 @@ def restore_pipeline(record: Record) -> Steps[None]:
 def fence_off(record: Record) -> Steps[None]:
     """Make it impossible for an earlier run of this job to switch; it is done where the index is there."""
     job = record.job
-    found = yield from optional(Request("GET", url_path("/_alias/{}", job.alias)))
-    if job.target not in (found or {}):
+    found = yield from optional(Request("GET", url_path("/{}/_alias", job.target)))
+    aliases = (found or {}).get(job.target, {}).get("aliases", {})
+    if job.alias not in aliases:
         return
-    others = [{"remove": {"index": job.target, "alias": f"{job.alias}-run-*", "must_exist": False}}]
-    yield Request("POST", "/_aliases", body={"actions": others})
-    own = [{"add": {"index": job.target, "alias": job.fence, "is_hidden": True}}]
-    yield Request("POST", "/_aliases", body={"actions": own})
+    earlier = [name for name in aliases if name.startswith(f"{job.alias}-run-") and name != job.fence]
+    own = {"add": {"index": job.target, "alias": job.fence, "is_hidden": True}}
+    removed = [{"remove": {"index": job.target, "alias": name, "must_exist": False}} for name in earlier]
+    yield Request("POST", "/_aliases", body={"actions": [own, *removed]})
 
 
 def _attach(plan: Plan, wanted: Wanted, record: Record, *, new: bool) -> Steps[None]:

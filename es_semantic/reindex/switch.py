@@ -72,9 +72,13 @@ def update_aliases(actions: list[dict[str, Any]]) -> Request:
 def block_writes(index: str) -> Steps[None]:
     """Refuse further writes, and wait for those under way (Elastic docs, "Add index block API").
 
+    One that is blocked already stays as it is; Elasticsearch would say that it has blocked no shard.
+
     Raises:
         IndexUnavailable: a shard cannot say that all its writes are done.
     """
+    if (yield from is_blocked(index)):
+        return
     answer = yield Request("PUT", url_path("/{}/_block/write", index))
     if not answer.get("shards_acknowledged"):
         raise IndexUnavailable(f"writes to {index!r} could not be blocked on all shards", status=503)

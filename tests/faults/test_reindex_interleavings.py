@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -58,12 +58,13 @@ class Owner:
         self.model: dict[tuple[str, str | None], dict[str, Any]] = {}
         self.texts = 0
         self.blocked = 0
+        self.added = 0
 
     def write(self, *, only_new: bool = False) -> None:
         """One write, which a block may refuse; ``only_new`` documents that nobody has written before."""
         if only_new:
-            IDS.append(f"new-{len(IDS)}")
-            self.put(IDS[-1])
+            self.added += 1
+            self.put(f"new-{self.added}")
             return
         action = self.random.choice([self.put, self.put, self.put, self.update, self.count, self.delete, self.delete])
         action()
@@ -146,7 +147,7 @@ def test_whatever_is_written_and_wherever_it_is_killed(
     assert {doc_id: source for doc_id, (source, _, _) in stored.items()} == {
         doc_id: document for (doc_id, _), document in owner.model.items()
     }
-    _require_true(client, new, embedder)
+    _require_true(client, new, embedder, stored)
     print(f"{kills} kills, {len(embedder.texts)} texts embedded of {owner.texts} written, {owner.blocked} refused")
 
 
@@ -193,11 +194,9 @@ def _job(alias: str, new: str, embedder: TinyEmbedder, switch: Any) -> Steps[Any
     )
 
 
-def _require_true(client: Elasticsearch, index: str, embedder: TinyEmbedder) -> None:
-    for doc_id in IDS:
-        hit = client.options(ignore_status=404).get(index=index, id=doc_id, source_exclude_vectors=False)
-        if not hit["found"]:
-            continue
+def _require_true(client: Elasticsearch, index: str, embedder: TinyEmbedder, ids: Iterable[str]) -> None:
+    for doc_id in ids:
+        hit = client.get(index=index, id=doc_id, source_exclude_vectors=False)
         wrong = problem(hit["_source"], FIELDS, embedder)
         if POISON in f"{hit['_source'].get('title')} {hit['_source'].get('body')}":
             assert hit["_source"]["semantic"]["status"] == "failed"
