@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 BENCH := .venv-bench/bin
-BENCHMARKS ?= embedding backfill writes lag memory search recall
+BENCHMARKS ?= embedding backfill reindex writes lag memory search recall
 # Three processes, each with nodes of its own: one often waits for a node. A file's tests stay together, because they
 # share what is costly to make.
 SHARED := --numprocesses 3 --dist loadfile --no-loadscope-reorder
