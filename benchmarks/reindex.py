@@ -1,8 +1,8 @@
 """How fast a plain index becomes a new one with vectors: against a loop of elasticsearch-py, and the job's own parts.
 
 ``vs_loop`` compares :func:`es_semantic.reindex`, its verification included, with what one writes by hand: ``scan``, the
-same model by the same engine over 64 texts at a time, ``bulk``. ``vs_embed`` compares it with embedding the same batches and doing nothing
-else, ``vs_sum_of_parts`` with reading, embedding and writing one after the other.
+same model by the same engine over 64 texts at a time, ``bulk``. ``vs_embed`` compares it with embedding the same
+batches and doing nothing else, ``vs_sum_of_parts`` with reading, embedding and writing one after the other.
 """
 
 from __future__ import annotations
