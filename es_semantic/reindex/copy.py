@@ -86,7 +86,13 @@ class CopyPass:
     until_sure: bool
     _new_in_a_row: int = 0
     _started: float = field(default_factory=time.monotonic)
+    _before: float = field(init=False)
+    """Seconds that earlier passes of this run have taken."""
     _saved: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        """Take over what earlier passes have counted."""
+        self._before = self.report.seconds
 
     def run(self) -> Steps[None]:
         """Copy until nothing is unread, or ``stop`` says so; how far it came is saved in either case.
@@ -180,7 +186,7 @@ class CopyPass:
             self.report.fail(doc_id, reason)
         self.report.refused += sum(bool(each.refused) for each in written)
         self.report.done += len(written)
-        self.report.seconds = time.monotonic() - self._started
+        self.report.seconds = self._before + time.monotonic() - self._started
         self.watch(self.report)
         self.limits.count(len(written), {repr(place): reason for place, reason in dead.items()})
 

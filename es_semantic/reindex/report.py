@@ -26,7 +26,7 @@ class ReindexReport:
     ``stage`` is a word for people: ``copying``, ``deletes``, ``verifying``, ``switching``, ``switched`` and so on.
     ``total`` documents are in the source, ``done`` of them (about) in the target, those of earlier runs included;
     ``counts`` are those of all runs. ``refused`` documents are not in the target, and ``failures`` names the first 20
-    of them and of those without vectors. ``seconds`` is wall time of this run. ``aliases`` are the names that
+    of them and of those without vectors. ``seconds`` is wall time of this run's copying. ``aliases`` are the names that
     mean the target now, none before the switch; ``old`` is where the old index is, None where it was not kept.
     """
 
