@@ -96,7 +96,7 @@ def reindex(
     wanted = Wanted([fields] if isinstance(fields, str) else fields, name, chunk, language, changes)
     options = Options(slices, rate_limit, verify, switch, keep_old, progress, stop)
     choose = _choosing(source, model, config)
-    place = Place(source, remote, "remote" if remote is not None else "")
+    place = Place(source, remote)
     return (
         yield from reindex_steps(place, to, wanted, lambda bound: behind_cache(choose(bound), model, config), options)
     )
@@ -171,7 +171,7 @@ def estimate_reindex(
     """
     changes = Changes(settings or {}, mappings or {}, shards, index_type)
     wanted = Wanted([fields] if isinstance(fields, str) else fields, name, chunk, language, changes)
-    place = Place(source, remote, "remote" if remote is not None else "")
+    place = Place(source, remote)
     return (yield from estimate_steps(place, to, wanted, _choosing(source, model, config)))
 
 

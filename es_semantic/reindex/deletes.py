@@ -63,6 +63,11 @@ def positions_of(shards: Sequence[Shard]) -> dict[str, int]:
     return {str(shard.number): shard.global_checkpoint for shard in shards}
 
 
+def positions_in(index: str) -> Steps[dict[str, int]]:
+    """Return the highest sequence number of each shard of an index of this cluster, as it is now."""
+    return positions_of((yield from read_shards((yield from resolve(index)))))
+
+
 def delete_item(alias: str, hit: Mapping[str, Any]) -> bulk.Item:
     """Return the ``_bulk`` line that deletes a document unless it was written since it was read."""
     action = {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from es_semantic.cluster.failures import failure, reason_of
 from es_semantic.cluster.steps import Request, Steps, url_path
 from es_semantic.reindex.document import Copied, Whole, holds_vectors, state_bytes
+from es_semantic.reindex.mget import Place, documents_at
 from es_semantic.schema.binding import Binding
-from es_semantic.sync.control import STATUSES
 from es_semantic.sync.documents import Verdict, judge
 
 AT_ONCE = 128
@@ -18,9 +17,6 @@ AT_ONCE = 128
 
 COPIES = 4
 """Documents that one id may stand for, by custom routing."""
-
-Place = tuple[str, str | None]
-"""Id and routing of a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +62,13 @@ def stored(target: Target, documents: Sequence[Copied], fields: Sequence[str]) -
     Raises:
         ClusterError: they could not be read.
     """
-    params = {"_source_exclude_vectors": "false"} if target.vectors_hidden else {}
     answers: list[dict[str, Any] | None] = []
     for part in _parts(documents):
-        docs = [
-            {
-                "_id": document.id,
-                **({"_source": list(fields)} if fields else {}),
-                **({"routing": document.routing} if document.routing is not None else {}),
-            }
-            for document in part
-        ]
-        answer = yield Request("POST", url_path("/{}/_mget", target.alias), params, {"docs": docs})
-        answers += [_found(each, target.index) for each in answer["docs"]]
+        places = [document.place for document in part]
+        source, hidden = list(fields) or None, target.vectors_hidden
+        answers += yield from documents_at(
+            target.alias, places, source=source, vectors_hidden=hidden, about=target.index
+        )
     return answers
 
 
@@ -102,13 +92,6 @@ def standing(target: Target, documents: Sequence[Copied]) -> Steps[dict[Place, d
             shard = hit["_shard"].rpartition("[")[2].rstrip("]")
             found[hit["_id"], hit.get("_routing")] = {**hit, "shard": shard}
     return found
-
-
-def _found(answer: Mapping[str, Any], index: str) -> dict[str, Any] | None:
-    if "error" in answer:
-        kind, _ = reason_of(answer["error"])
-        raise failure(STATUSES.get(kind, 400), answer["error"], f"reading {index!r}")
-    return dict(answer) if answer["found"] else None
 
 
 def _parts(documents: Sequence[Copied], *, at_once: int = AT_ONCE) -> Iterator[Sequence[Copied]]:

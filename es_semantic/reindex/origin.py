@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from elasticsearch import Elasticsearch
 
-from es_semantic.cluster.failures import failure, reason_of
 from es_semantic.cluster.steps import Compute, Request, Steps, run, url_path
 from es_semantic.errors import RequestFailed
 from es_semantic.reindex.document import Whole
+from es_semantic.reindex.mget import Place, documents_at
 from es_semantic.schema.target import Target
-from es_semantic.sync.control import STATUSES
 from es_semantic.sync.shards import Shard, read_shards, refresh
 
 T = TypeVar("T")
@@ -59,9 +58,10 @@ class Origin:
         """Return how many documents it has."""
         return (yield from self.there(count(self.index)))
 
-    def versions(self, places: Sequence[tuple[str, str | None]]) -> Steps[list[int | None]]:
+    def versions(self, places: Sequence[Place]) -> Steps[list[int | None]]:
         """Return the version that each id and routing has at this moment, None where there is no such document."""
-        return (yield from self.there(_versions(self.index, places)))
+        found = yield from self.there(documents_at(self.index, places, source=False))
+        return [None if each is None else each["_version"] for each in found]
 
 
 def on(client: Elasticsearch | None, steps: Steps[T]) -> Steps[T]:
@@ -87,20 +87,3 @@ def hides_vectors(index: str) -> Steps[bool]:
             raise
         return False
     return True
-
-
-def _versions(index: str, places: Sequence[tuple[str, str | None]]) -> Steps[list[int | None]]:
-    if not places:
-        return []
-    docs = [
-        {"_id": doc_id, "_source": False, **({"routing": routing} if routing is not None else {})}
-        for doc_id, routing in places
-    ]
-    answer: dict[str, Any] = yield Request("POST", url_path("/{}/_mget", index), body={"docs": docs})
-    versions: list[int | None] = []
-    for each in answer["docs"]:
-        if "error" in each:
-            kind, _ = reason_of(each["error"])
-            raise failure(STATUSES.get(kind, 400), each["error"], f"reading {index!r}")
-        versions.append(each["_version"] if each["found"] else None)
-    return versions

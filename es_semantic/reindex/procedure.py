@@ -18,7 +18,7 @@ from es_semantic.reindex.known import Target
 from es_semantic.reindex.origin import Origin, count, hides_vectors, on
 from es_semantic.reindex.report import ReindexReport
 from es_semantic.reindex.running import Options, Running, allow_writes
-from es_semantic.reindex.setup import fence_off, open_target, require_free, require_unused
+from es_semantic.reindex.setup import go_on_with, open_target, require_free
 from es_semantic.reindex.switch import kept_name, require_switchable
 from es_semantic.reindex.wanted import ChooseEmbedder, Plan, Wanted, make_plan
 from es_semantic.reindex.writer import CopyWriter
@@ -34,12 +34,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The ``source`` of a job as the user named it, the ``client`` of the cluster it is in where that is another one,
-    and the ``label`` of that cluster."""
+    """The ``source`` of a job as the user named it, and the ``client`` of its cluster where that is another one."""
 
     source: str
     client: Elasticsearch | None = None
-    label: str = ""
 
     def there(self, steps: Steps[T]) -> Steps[T]:
         """Run a procedure on the source's cluster."""
@@ -163,7 +161,7 @@ def _take_over(
     Raises:
         UsageError: the job that fills the target is another one.
     """
-    label = f"{place.label}/{source.name}" if place.label else source.name
+    label = f"remote/{source.name}" if place.client is not None else source.name
     if record is None:
         record = Record(
             Job(
@@ -180,14 +178,7 @@ def _take_over(
         yield from require_enough(place, source, plan, to)
         yield from record.save()
         return record
-    if record.job.plan != plan.id(source, wanted):
-        raise UsageError(
-            f"the job that fills {to!r} from {record.job.source!r} is another one: with other fields, model ...",
-            hint="Go on with it by the command that began it, or give it up with --cancel.",
-        )
-    yield from require_unused(record)
-    yield from record.take_over()
-    yield from fence_off(record)
+    yield from go_on_with(record, plan.id(source, wanted))
     return record
 
 

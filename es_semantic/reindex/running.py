@@ -13,7 +13,7 @@ from es_semantic.errors import ClusterError, JobStopped, JobTaken, TooManyFailur
 from es_semantic.reindex import switch as switching
 from es_semantic.reindex import verify
 from es_semantic.reindex.copy import CopyPass, CopyWindow
-from es_semantic.reindex.deletes import delete_what_is_gone, delete_what_went_late, positions_of
+from es_semantic.reindex.deletes import delete_what_is_gone, delete_what_went_late, positions_in, positions_of
 from es_semantic.reindex.job import Progress, Record, Switched
 from es_semantic.reindex.known import Target
 from es_semantic.reindex.lanes import Rate, open_lanes
@@ -29,7 +29,6 @@ from es_semantic.sync.limits import FailureLimits
 from es_semantic.sync.observer import Observer
 from es_semantic.sync.once import with_patience
 from es_semantic.sync.report import SyncReport, go_on
-from es_semantic.sync.shards import read_shards
 from es_semantic.sync.worker import Options as SyncOptions
 from es_semantic.sync.worker import start
 
@@ -93,7 +92,7 @@ class Running:
         yield from restore_replicas(self.record)
         if self.options.switch == "none":
             yield from restore_pipeline(self.record)
-            yield from self.record.save(ready=(yield from self._target_positions()))
+            yield from self.record.save(ready=(yield from positions_in(self.target.index)))
             self._tell("ready")
             return
         # From here on it is a matter of seconds, and of all or nothing.
@@ -289,7 +288,7 @@ class Running:
         state = Switched(
             aliases=moved,
             old=old,
-            positions=(yield from self._target_positions()),
+            positions=(yield from positions_in(target)),
             swept=positions_of(self.origin.last),
             late=late,
             blocked=not replaced and (late or blocked),
@@ -299,9 +298,6 @@ class Running:
         fence = {"remove": {"index": target, "alias": self.record.job.fence, "must_exist": True}}
         yield switching.update_aliases([fence, *switching.switch_actions(index, target, moved, drop=drop)])
         self.report.switched = True
-
-    def _target_positions(self) -> Steps[dict[str, int]]:
-        return positions_of((yield from read_shards((yield from resolve(self.target.index)))))
 
     def _unblock_if_possible(self) -> Steps[None]:
         try:

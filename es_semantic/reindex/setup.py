@@ -8,14 +8,14 @@ from typing import Any
 from es_semantic.cluster.steps import Pause, Request, Steps, optional, url_path
 from es_semantic.embedding.chunking import tokenizer_of
 from es_semantic.errors import ClusterError, Forbidden, RequestFailed, UsageError
-from es_semantic.reindex.job import Counts, Record
+from es_semantic.reindex.deletes import positions_in
+from es_semantic.reindex.job import Counts, Job, Record
 from es_semantic.reindex.wanted import Plan, Wanted
 from es_semantic.schema.attach import attach_steps
 from es_semantic.schema.owner import pipeline_id
 from es_semantic.schema.target import Target, resolve
 from es_semantic.sync.control import forget
 from es_semantic.sync.initial_load import give_back, hold_back
-from es_semantic.sync.shards import read_shards
 
 HEALTH_WAIT = "30s"
 HEALTH_PAUSE = 1.0
@@ -47,16 +47,32 @@ def require_unused(record: Record) -> Steps[None]:
     ready = record.job.ready
     if not ready:
         return
-    found = yield from optional(Request("GET", url_path("/_alias/{}", record.job.alias)))
-    if record.job.target not in (found or {}):
+    if not (yield from _is_there(record.job)):
         return
-    shards = yield from read_shards((yield from resolve(record.job.target)))
-    if any(shard.global_checkpoint > ready.get(str(shard.number), -1) for shard in shards):
+    now = yield from positions_in(record.job.target)
+    if any(position > ready.get(shard, -1) for shard, position in now.items()):
         raise UsageError(
             f"{record.job.target!r} is in use: since it was filled, others have written to it",
             hint="Whatever its source has now would replace what they wrote. Re-index into another one.",
         )
     yield from record.save(ready={})
+
+
+def go_on_with(record: Record, plan: str) -> Steps[None]:
+    """Make an earlier job this run's; ``plan`` is what this run is asked for.
+
+    Raises:
+        UsageError: that is not what the job was begun for, or others use its index by now.
+    """
+    if record.job.plan != plan:
+        raise UsageError(
+            f"the job that fills {record.job.target!r} from {record.job.source!r} is another one: with another model, "
+            "other fields or changes",
+            hint="Go on with it by the command that began it, or give it up with --cancel.",
+        )
+    yield from require_unused(record)
+    yield from record.take_over()
+    yield from fence_off(record)
 
 
 def open_target(plan: Plan, source: Target, wanted: Wanted, record: Record) -> Steps[bool]:
@@ -68,8 +84,7 @@ def open_target(plan: Plan, source: Target, wanted: Wanted, record: Record) -> S
         RequestFailed: Elasticsearch refuses the settings or the mapping.
     """
     job = record.job
-    found = yield from optional(Request("GET", url_path("/_alias/{}", job.alias)))
-    there = job.target in (found or {})
+    there = yield from _is_there(job)
     if not there:
         yield from require_free(job.target)
         yield from forget([job.target], job.name)
@@ -156,13 +171,18 @@ def _attach(plan: Plan, wanted: Wanted, record: Record, *, new: bool) -> Steps[N
 def remove_target(record: Record) -> Steps[None]:
     """Delete the job's index and everything that belongs to it, and forget the job."""
     job = record.job
-    found: Any = yield from optional(Request("GET", url_path("/_alias/{}", job.alias)))
-    if job.target in (found or {}):
+    if (yield from _is_there(job)):
         yield Request("DELETE", url_path("/{}", job.target))
         # The pipeline of an index can be deleted only after it.
         yield from optional(Request("DELETE", url_path("/_ingest/pipeline/{}", f"es-semantic-{job.target}")))
     yield from forget([job.target], job.name)
     yield from record.delete()
+
+
+def _is_there(job: Job) -> Steps[bool]:
+    """Say whether the target is there, and this job's."""
+    found = yield from optional(Request("GET", url_path("/_alias/{}", job.alias)))
+    return job.target in (found or {})
 
 
 def _remove_if_possible(record: Record) -> Steps[None]:

@@ -9,7 +9,8 @@ from typing import Any
 from es_semantic.cluster.steps import Steps
 from es_semantic.errors import Forbidden, IndexUnavailable
 from es_semantic.reindex.document import Copied, index_item, new_state
-from es_semantic.reindex.known import Place, Target, standing, stored
+from es_semantic.reindex.known import Target, standing, stored
+from es_semantic.reindex.mget import Place
 from es_semantic.schema.control import Version
 from es_semantic.sync import bulk
 from es_semantic.sync.control import write_control
@@ -111,12 +112,8 @@ class CopyWriter:
         assert self.source_versions is not None
         there = yield from stored(self.target, documents, [self.target.name])
         now = yield from self.source_versions([document.place for document in documents])
-        current = [i for i, (d, version) in enumerate(zip(documents, now, strict=True)) if version == d.version]
-        items = [self._item(documents[i], states[i], over=there[i] or {}) for i in current]
-        outcomes = [bulk.Outcome(409, CONFLICT)] * len(documents)
-        for i, outcome in zip(current, (yield from bulk.write(items, observer=self.observer)), strict=True):
-            outcomes[i] = outcome
-        return outcomes
+        current = {i: there[i] or {} for i, d in enumerate(documents) if now[i] == d.version}
+        return (yield from self._in_place(documents, states, current))
 
     def _after_the_switch(
         self, documents: Sequence[Copied], states: Sequence[bytes | None]
@@ -124,14 +121,20 @@ class CopyWriter:
         """Write documents that nobody has written to the target since the switch."""
         assert self.shared is not None
         there = yield from standing(self.target, documents)
-        mine = [
-            i
+        mine = {
+            i: found or {}
             for i, document in enumerate(documents)
             if (found := there.get(document.place)) is None or found["_seq_no"] <= self.shared.get(found["shard"], -1)
-        ]
-        items = [self._item(documents[i], states[i], over=there.get(documents[i].place, {})) for i in mine]
+        }
+        return (yield from self._in_place(documents, states, mine))
+
+    def _in_place(
+        self, documents: Sequence[Copied], states: Sequence[bytes | None], over: Mapping[int, Mapping[str, Any]]
+    ) -> Steps[list[bulk.Outcome]]:
+        """Write some of the documents, by their numbers, in the place of what was seen; the others are superseded."""
+        items = [self._item(documents[i], states[i], over=seen) for i, seen in over.items()]
         outcomes = [bulk.Outcome(409, CONFLICT)] * len(documents)
-        for i, outcome in zip(mine, (yield from bulk.write(items, observer=self.observer)), strict=True):
+        for i, outcome in zip(over, (yield from bulk.write(items, observer=self.observer)), strict=True):
             outcomes[i] = outcome
         return outcomes
 

@@ -18,7 +18,7 @@ from es_semantic.embedding.chunking import default_chunking, is_longer, tokenize
 from es_semantic.errors import SchemaError, UsageError
 from es_semantic.reindex.body import Changes, merged, with_index_type
 from es_semantic.reindex.copy import CopyPass
-from es_semantic.reindex.deletes import positions_of
+from es_semantic.reindex.deletes import positions_in
 from es_semantic.reindex.files.columns import BadRow, Columns, document_of, vector_of
 from es_semantic.reindex.files.rows import File
 from es_semantic.reindex.files.source import FILES, RowReader, open_files, sample_rows, shard_of
@@ -31,10 +31,9 @@ from es_semantic.reindex.refused import refused_letters
 from es_semantic.reindex.report import Check, ReindexReport
 from es_semantic.reindex.running import Options, check_vectors
 from es_semantic.reindex.setup import (
-    fence_off,
+    go_on_with,
     hold_open,
     open_target,
-    require_unused,
     restore_pipeline,
     restore_replicas,
 )
@@ -53,7 +52,6 @@ from es_semantic.sync.embed import Embedding, splitter
 from es_semantic.sync.limits import FailureLimits
 from es_semantic.sync.observer import SILENT
 from es_semantic.sync.once import with_patience
-from es_semantic.sync.shards import read_shards
 
 SAME = 0.999
 """Least cosine between a vector of a file and the model's own of the same text for which the file's are kept."""
@@ -142,8 +140,7 @@ def _fill(
         report.refused = len((yield from refused_letters(target)))
         rows = f"{report.total:,} rows, {documents:,} documents, {report.refused:,} rows broken or refused"
         report.checks.append(Check("documents", rows, True))
-        shards = yield from read_shards((yield from targets.resolve(job.target)))
-        yield from record.save(phase="ready", ready=positions_of(shards))
+        yield from record.save(phase="ready", ready=(yield from positions_in(job.target)))
         report.stage = "filled"
         options.watch(report)
     yield Forget()
@@ -293,14 +290,7 @@ def _take_over(source: Source, to: str, wanted: Wanted, plan: Plan, gives: targe
             binding=plan.binding.model_dump(),
         )
         return Record(job)
-    if record.job.plan != plan.id(named, wanted):
-        raise UsageError(
-            f"the job that fills {to!r} from {record.job.source} is another one: with another model, fields or columns",
-            hint="Go on with it by the command that began it, or give it up with --cancel.",
-        )
-    yield from require_unused(record)
-    yield from record.take_over()
-    yield from fence_off(record)
+    yield from go_on_with(record, plan.id(named, wanted))
     return record
 
 
