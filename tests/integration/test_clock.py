@@ -25,6 +25,8 @@ YEAR = 365 * 24 * 3600
 real, steps = time.time, itertools.cycle((YEAR, 0, -YEAR, 0))
 
 class Jumping(datetime.datetime):
+    __slots__ = ()  # compiled modules complain of a datetime of another size
+
     @classmethod
     def now(cls, tz=None):
         return datetime.datetime.fromtimestamp(time.time(), tz)
