@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from es_semantic.chosen import Model, behind_cache, choosing, loaded
-from es_semantic.cluster.capabilities import Version, server_version
+from es_semantic.chosen import Model, bound, loaded, worker_for
+from es_semantic.cluster.capabilities import server_version
 from es_semantic.cluster.served import served
-from es_semantic.cluster.steps import Compute, Forget, Steps
+from es_semantic.cluster.steps import Forget, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config
 from es_semantic.embedding.chunking import tokenizer_of
-from es_semantic.errors import UsageError
+from es_semantic.errors import ModelError, TooManyFailures, UsageError
 from es_semantic.schema.attach import Change, attach_steps, detach_steps
-from es_semantic.schema.binding import Binding, read_bindings
-from es_semantic.schema.target import Target, resolve
+from es_semantic.schema.binding import exactly
+from es_semantic.schema.target import resolve
 from es_semantic.sync.analyze import AnalyzeReport, analyze_steps, unwatched
 from es_semantic.sync.control import forget
 from es_semantic.sync.failures import Failures, failures_steps
@@ -27,7 +27,7 @@ from es_semantic.sync.partition import parse_partition
 from es_semantic.sync.purge import purge_steps
 from es_semantic.sync.report import Progress, SyncReport, go_on, silent
 from es_semantic.sync.status import Status, status_steps
-from es_semantic.sync.worker import Options, Worker, start
+from es_semantic.sync.worker import Options, Worker
 
 
 @served
@@ -96,6 +96,7 @@ def detach(
 
     Raises:
         NotAttached: the index has semantic fields, but none of that name.
+        BindingConflict: the model of the field is being changed.
         IndexUnavailable, Forbidden: as for :func:`attach`.
     """
     if purge and template:
@@ -104,11 +105,11 @@ def detach(
     change = yield from detach_steps(index, name=name, template=template, dry_run=dry_run)
     yield Forget()
     if change.changed and not template and not dry_run:
-        yield from forget([*(yield from resolve(index)).indices], name)
+        yield from forget([*(yield from resolve(index)).indices], change.field)
     if not purge or dry_run:
         return change, 0
     target = yield from resolve(index)
-    return change, (yield from purge_steps(target, name=name))
+    return change, (yield from purge_steps(target, name=change.field))
 
 
 @served
@@ -126,8 +127,8 @@ def analyze(
         Forbidden: a privilege is missing.
         RequestFailed: the cluster is overloaded or read-only, or more than 1,000 documents were refused.
     """
-    _, target, binding = yield from _bound(index, name)
-    return (yield from analyze_steps(target, binding, name=name, progress=progress))
+    _, target, place, binding = yield from bound(index, name)
+    return (yield from analyze_steps(target, binding, name=place, progress=progress))
 
 
 @served
@@ -149,6 +150,8 @@ def sync(
     goes on where it stopped; so it does where ``stop``, asked between batches, has said True. A document that somebody
     changes meanwhile is left to the next sync. ``partition`` is ``i/n``: only the documents whose id falls into part i
     of n. ``initial_load`` turns off replicas and periodic refreshes meanwhile, and restores them, even after a kill.
+    While the model of the field is being changed (:func:`migrate`), the other model's vectors are brought up to date
+    as well, unless ``model`` is given; the report's ``notes`` tell.
 
     Raises:
         NotAttached: the index has no semantic field of that name.
@@ -158,8 +161,10 @@ def sync(
         ModelUnavailable, ClusterError: model or cluster failed; what was written stays.
     """
     options = Options(parse_partition(partition), progress, SILENT, stop)
-    worker = yield from _worker(index, name, model, config, options)
-    return (yield from one_sync(worker, initial_load=initial_load))
+    worker = yield from worker_for(index, name, model, config, options)
+    report = yield from one_sync(worker, initial_load=initial_load)
+    yield from _sync_beside(worker, report, index, model, config, options)
+    return report
 
 
 @served
@@ -178,6 +183,7 @@ def follow(
 
     ``indices`` are names, or a mapping from each to its semantic field where that is not ``name``. What can pass, such
     as an overloaded cluster or a model that does not answer, is tried again for ever; ``events`` and ``observer`` tell.
+    While the model of a field is being changed (:func:`migrate`), both models' vectors are kept up to date.
 
     Raises:
         Forbidden, FingerprintMismatch, ControlDamaged, TooManyFailures: somebody has to do something.
@@ -186,7 +192,7 @@ def follow(
     fields = indices if isinstance(indices, Mapping) else dict.fromkeys(indices, name)
     return follow_steps(
         list(fields.items()),
-        lambda index, field, options: _worker(index, field, model, config, options),
+        lambda index, field, options: worker_for(index, field, model, config, options),
         Options(parse_partition(partition), silent, observer, stop),
         events,
     )
@@ -199,8 +205,8 @@ def failures(index: str, *, name: str = DEFAULT_FIELD_NAME, retry: bool = False)
     Raises:
         NotAttached: the index has no semantic field of that name.
     """
-    _, target, binding = yield from _bound(index, name)
-    return (yield from failures_steps(target, binding, name=name, retry=retry))
+    _, target, place, binding = yield from bound(index, name)
+    return (yield from failures_steps(target, binding, name=place, retry=retry))
 
 
 @served
@@ -210,19 +216,23 @@ def status(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[Status]:
     Raises:
         NotAttached: the index has no semantic field of that name.
     """
-    _, target, binding = yield from _bound(index, name)
-    return (yield from status_steps(target, binding, name=name))
+    _, target, place, binding = yield from bound(index, name)
+    return (yield from status_steps(target, binding, name=place))
 
 
-def _bound(index: str, name: str) -> Steps[tuple[Version | None, Target, Binding]]:
-    """Return the server's version first, because on one that is too old nothing can be attached; then what is bound."""
-    version = yield from server_version()
-    target = yield from resolve(index)
-    return version, target, read_bindings(target.mapping, index=target.name).one(name, index=target.name)
-
-
-def _worker(index: str, name: str, model: Model, config: Config | None, options: Options) -> Steps[Worker]:
-    version, target, binding = yield from _bound(index, name)
-    choose = choosing(model, config)
-    embedder = yield Compute(lambda: behind_cache(choose(binding.fingerprint, target.name), model, config))
-    return (yield from start(target, binding, embedder, version, name=name, options=options))
+def _sync_beside(
+    worker: Worker, report: SyncReport, index: str, model: Model, config: Config | None, options: Options
+) -> Steps[None]:
+    """While the model of a field is being changed, bring the other model's field up to date as well, if that can be."""
+    for field in worker.beside:
+        if model is not None:
+            report.notes.append(f"{field!r}, of another model, was left to whoever syncs without naming a model")
+            continue
+        try:
+            other = yield from worker_for(index, exactly(field), None, config, options)
+            done = yield from one_sync(other)
+        except (ModelError, TooManyFailures) as error:
+            report.notes.append(f"{field!r}, of another model, could not be brought up to date: {error.what}")
+        else:
+            counts = f"{done.embedded} embedded, {done.unchanged} already true, {done.failed} failed"
+            report.notes.append(f"{field!r}, of another model: {counts}")

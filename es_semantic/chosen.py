@@ -1,9 +1,11 @@
-"""Which model, and which reranker, serves a call of the Python interface."""
+"""Which model, which reranker and which semantic field serve a call of the Python interface."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from es_semantic.cluster.capabilities import Version, server_version
+from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import Config, ModelSettings, SentenceTransformersModel
 from es_semantic.embedding import Embedder, Fingerprint
 from es_semantic.embedding.cached import caching
@@ -11,6 +13,9 @@ from es_semantic.embedding.choose import cached_embedder, embedder_for
 from es_semantic.reranking.load import load_reranker
 from es_semantic.retrieval.query_vectors import Models
 from es_semantic.retrieval.reranked import Rerankers
+from es_semantic.schema.binding import Binding, read_bindings
+from es_semantic.schema.target import Target, resolve
+from es_semantic.sync.worker import Options, Worker, start
 
 Model = Embedder | ModelSettings | None
 """An embedder of your own, a model's settings, or None: the default (attach), the bound one (sync, search)."""
@@ -57,3 +62,35 @@ def behind_cache(embedder: Embedder, model: Model, config: Config | None) -> Emb
     own = model is not None and not isinstance(model, ModelSettings)
     settings = (config or Config()).embedding_cache
     return caching(embedder, settings.model_copy(update={"max_size": "0"}) if own else settings)
+
+
+def bound(index: str, name: str) -> Steps[tuple[Version | None, Target, str, Binding]]:
+    """Return the server's version, the target, and the place and binding of the field that serves under a name.
+
+    The version comes first, because on a server that is too old nothing can be attached.
+
+    Raises:
+        NotAttached: there is no semantic field of that name.
+    """
+    version = yield from server_version()
+    target = yield from resolve(index)
+    bindings = read_bindings(target.mapping, index=target.name)
+    return version, target, bindings.place(name), bindings.one(name, index=target.name)
+
+
+def worker_for(index: str, name: str, model: Model, config: Config | None, options: Options) -> Steps[Worker]:
+    """Return a worker for the field that serves under a name, with the caller's model or the bound one.
+
+    Raises:
+        NotAttached: there is no semantic field of that name.
+        FingerprintMismatch: the caller's model is not the bound one.
+        ModelError: the model cannot be loaded.
+    """
+    version, target, place, binding = yield from bound(index, name)
+    choose = choosing(model, config)
+    embedder = yield Compute(lambda: behind_cache(choose(binding.fingerprint, target.name), model, config))
+    worker = yield from start(target, binding, embedder, version, name=place, options=options)
+    bindings = read_bindings(target.mapping, index=target.name)
+    # Who asks for one of two fields by its own place wants that one alone.
+    worker.beside = tuple(bindings.beside(place)) if bindings.name_of(place) == name else ()
+    return worker

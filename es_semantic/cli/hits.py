@@ -116,8 +116,9 @@ def place(place: Place | None) -> str:
 
 def source_fields(hit: Hit, bindings: Mapping[str, Bindings], names: Sequence[str]) -> list[str]:
     """Return the source fields of the semantic fields searched, as the hit's index has them."""
-    having = bindings[hit.index].fields if hit.index in bindings else {}
-    return list(dict.fromkeys(field for name in names if name in having for field in having[name].source))
+    here = bindings.get(hit.index, Bindings())
+    searched = [here.fields[place] for place in map(here.place, names) if place in here.fields]
+    return list(dict.fromkeys(field for binding in searched for field in binding.source))
 
 
 def shown(hit: Hit, fields: Sequence[str]) -> str:

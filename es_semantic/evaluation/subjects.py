@@ -62,7 +62,8 @@ def compare_index_steps(
 ) -> Steps[ModelComparison]:
     """Compare on documents of an index; see :func:`es_semantic.compare_models`."""
     target = yield from resolve(index)
-    binding = read_bindings(target.mapping, index=target.name).fields.get(name)
+    bindings = read_bindings(target.mapping, index=target.name)
+    binding = bindings.fields.get(bindings.place(name))
     if binding is not None and len(candidates) == 1:
         bound = bound_candidate(binding)
         if bound.name == candidates[0].name:

@@ -60,7 +60,7 @@ class Estimate:
 def estimate_steps(place: Place, to: str, wanted: Wanted, choose: ChooseEmbedder) -> Steps[Estimate]:
     """Look at a sample and change nothing; see :func:`es_semantic.reindex`."""
     version = yield from server_version()
-    source, plan = yield from looked_at(place, to, wanted, choose, version)
+    source, wanted, plan = yield from looked_at(place, to, wanted, choose, version)
     reader = Whole(wanted.name, plan.binding, (yield from place.there(hides_vectors(source.name))), base64=True)
     origin = Origin(place.source, source, place.client, reader, source.name)
     documents = yield from origin.count()

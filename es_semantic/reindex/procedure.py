@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from elasticsearch import Elasticsearch
@@ -23,7 +23,7 @@ from es_semantic.reindex.switch import kept_name, require_switchable
 from es_semantic.reindex.wanted import ChooseEmbedder, Plan, Wanted, make_plan
 from es_semantic.reindex.writer import CopyWriter
 from es_semantic.schema import target as targets
-from es_semantic.schema.binding import Binding
+from es_semantic.schema.binding import Binding, read_bindings
 from es_semantic.schema.privileges import require_privileges
 from es_semantic.sync.dead_letters import read_letters
 from es_semantic.sync.embed import Embedding, splitter
@@ -55,7 +55,7 @@ def reindex_steps(
         if not (yield from _is_late(record.job)):
             return (yield from _already(record))
         place = Place(record.job.source)
-    source, plan = yield from looked_at(place, to, wanted, choose, version, record)
+    source, wanted, plan = yield from looked_at(place, to, wanted, choose, version, record)
     if not switched and options.switch != "none" and place.client is None:
         yield from _require_switch(source, to, place, options, record)
     yield from prepare_control()
@@ -86,16 +86,20 @@ def looked_at(
     choose: ChooseEmbedder,
     version: Version | None,
     record: Record | None = None,
-) -> Steps[tuple[targets.Target, Plan]]:
-    """Look at the source and decide what will be made; refuse what cannot be done, and change nothing."""
+) -> Steps[tuple[targets.Target, Wanted, Plan]]:
+    """Look at the source and decide what will be made; refuse what cannot be done, and change nothing.
+
+    What is wanted comes back with the field that serves under the wanted name.
+    """
     targets.require_one_name(to)
     source = yield from place.there(targets.resolve(place.source))
     if source.name == to and place.client is None:
         raise UsageError(f"{place.source!r} is {to!r} already", hint="Give the new index another name with --to.")
+    wanted = replace(wanted, name=read_bindings(source.mapping, index=source.name).place(wanted.name))
     plan = yield from place.there(make_plan(source, wanted, choose, version, settled(record)))
     new = targets.Target("index", to, {}, {})
     yield from require_privileges(new, also=() if place.client is not None else (source.name,))
-    return source, plan
+    return source, wanted, plan
 
 
 def settled(record: Record | None) -> Binding | None:

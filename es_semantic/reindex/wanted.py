@@ -169,6 +169,7 @@ def _binding(
         index_options=with_index_type(index_options(model.dims, version), wanted.changes.index_type),
         chunking=choice.chunking,
         analysis=bound.analysis if bound is not None and bound.source == fields else None,
+        stands_for=bound.stands_for if bound is not None else None,
     )
     return binding, (choice.note,) if choice.note else ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -58,13 +58,14 @@ def _answered(
     started = time.perf_counter()
     (name,) = wish.names
     members = groups(bindings, [name], index=index)
+    places = dict.fromkeys(group.name for group in members)
     params = {"allow_partial_search_results": "false"}
-    answer = yield Request("POST", url_path("/{}/_search", index), params, document_body(doc_id, routing, name))
+    answer = yield Request("POST", url_path("/{}/_search", index), params, document_body(doc_id, routing, places))
     hit = the_one(answer["hits"]["hits"], index, doc_id, routing)
     group = next((each for each in members if hit["_index"] in each.indices), None)
     if group is None:
         raise InvalidQuery(f"index {hit['_index']!r} came up in this moment", hint="Search again.")
-    vector = stored_vector(hit, group.binding, name)
+    vector = stored_vector(hit, group.binding, group.name)
     root = nearest(group, vector, key_of(hit), wish)
     reach = yield from targets_of(index, bindings, members)
     aim = reach[members.index(group)]
@@ -82,16 +83,19 @@ def _answered(
     return SearchResult(index, wish.mode, (time.perf_counter() - started) * 1000, hits)
 
 
-def document_body(doc_id: str, routing: str | None, name: str) -> Json:
-    """Return the search for one document's vectors and state; a second hit shows that it is not the only one."""
+def document_body(doc_id: str, routing: str | None, places: Collection[str]) -> Json:
+    """Return the search for one document's vectors and state in semantic fields of these places.
+
+    A second hit shows that it is not the only one.
+    """
     filters: list[Json] = [{"ids": {"values": [doc_id]}}]
     if routing is not None:
         filters.append({"term": {"_routing": routing}})
     return {
         "size": 2,
         "query": {"bool": {"filter": filters}},
-        "fields": [f"{name}.vector", f"{name}.chunks.vector"],
-        "_source": [f"{name}.{key}" for key in ("status", "model")],
+        "fields": [f"{place}.{holder}" for place in places for holder in ("vector", "chunks.vector")],
+        "_source": [f"{place}.{key}" for place in places for key in ("status", "model")],
         "track_total_hits": False,
     }
 

@@ -39,7 +39,7 @@ def expanded(root: Retriever, bindings: Mapping[str, Bindings]) -> Retriever:
 
     Without ``fields`` these are all fields and all semantic fields. A boost (``title^2``) is a weight.
     """
-    semantic = {name: binding for each in bindings.values() for name, binding in each.fields.items()}
+    semantic = {name: each.fields[place] for each in bindings.values() for name, place in each.served().items()}
 
     def expand(_: str, node: Retriever) -> Retriever:
         if not isinstance(node, Rrf | Linear) or node.query is None:

@@ -20,6 +20,7 @@ from es_semantic.errors import (
     InvalidRetriever,
     ModelUnavailable,
 )
+from es_semantic.retrieval.semantic import vector_field
 from es_semantic.retrieval.tree.nodes import Diversify, Knn, Retriever, Vector, changed, walk
 from es_semantic.schema.binding import Binding, Bindings
 
@@ -58,14 +59,14 @@ def with_vectors(
         FingerprintMismatch: a field is bound to different models, or not to the one that ``model_id`` names.
         InvalidRetriever: there is no ``model_id``, and the field is no semantic field.
     """
-    vectors: dict[str, tuple[Vector, tuple[Any, ...]]] = {}
+    vectors: dict[str, tuple[Vector, str, tuple[Any, ...]]] = {}
     failed: Failed = {}
     slow: dict[tuple[int, str], tuple[Embedder, EsSemanticError]] = {}
     for path, node in walk(root):
         if not isinstance(node, Knn | Diversify) or node.query_vector_builder is None:
             continue
         builder = node.query_vector_builder.text_embedding
-        name, binding = semantic_field(node.field, bindings)
+        place, binding = semantic_field(node.field, bindings)
         try:
             embedder = yield Compute(partial(_embedder, models, binding, builder.model_id, path))
         except NO_VECTOR as error:
@@ -83,38 +84,48 @@ def with_vectors(
             # Nobody waits for the same answer twice.
             failed[path] = slow[asked][1]
             continue
-        stamp = ({"term": {f"{name}.model": binding.stamp}},) if binding is not None else ()
-        vectors[path] = (vector, stamp if isinstance(node, Knn) else ())
+        stamp = ({"term": {f"{place}.model": binding.stamp}},) if binding is not None else ()
+        field = node.field if binding is None or place is None else vector_field(place, binding)
+        vectors[path] = (vector, field, stamp if isinstance(node, Knn) else ())
 
     def put(path: str, node: Retriever) -> Retriever:
         if path not in vectors:
             return node
-        vector, stamp = vectors[path]
-        update = {"query_vector": vector, "query_vector_builder": None, "filter": (*stamp, *node.filter)}
+        vector, field, stamp = vectors[path]
+        update = {
+            "field": field,
+            "query_vector": vector,
+            "query_vector_builder": None,
+            "filter": (*stamp, *node.filter),
+        }
         return node.model_copy(update=update)
 
     return changed(root, put), failed
 
 
 def semantic_field(field: str, bindings: Mapping[str, Bindings]) -> tuple[str | None, Binding | None]:
-    """Return the name and binding of the semantic field whose vectors ``field`` holds; (None, None) where it is none.
+    """Return the place and binding of the semantic field whose vectors ``field`` means; (None, None) where it is none.
+
+    ``semantic.vector`` means the vectors of the field that serves under the name ``semantic``, wherever it keeps them.
 
     Raises:
-        FingerprintMismatch: it is bound to different models in different indices.
+        FingerprintMismatch: it is bound to different models, or is at different places, in different indices.
     """
-    found: dict[str, tuple[str, str, Binding]] = {}
+    name = field.removesuffix(".vector").removesuffix(".chunks")
+    found: dict[tuple[str, str], tuple[str, Binding]] = {}
     for index, each in bindings.items():
-        for name, binding in each.fields.items():
-            if field in (f"{name}.vector", f"{name}.chunks.vector"):
-                found.setdefault(binding.stamp, (index, name, binding))
+        binding = each.fields.get(place := each.place(name))
+        if binding is not None and field != name:
+            found.setdefault((place, binding.stamp), (index, binding))
     if len(found) > 1:
-        (one, _, first), (other, _, second), *_ = found.values()
+        ((_, one), (first, _)), ((_, other), (second, _)), *_ = found.items()
+        what = "mixes models" if one != other else "is at different places"
         raise FingerprintMismatch(
-            f"field {field!r} mixes models: {one} has {first.stamp}, {other} has {second.stamp}",
+            f"field {field!r} {what}: {first} has {one}, {second} has {other}",
             hint="Search these indices one by one, or bring them to one model.",
         )
-    for _, name, binding in found.values():
-        return name, binding
+    for (place, _), (_, binding) in found.items():
+        return place, binding
     return None, None
 
 

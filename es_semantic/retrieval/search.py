@@ -210,7 +210,7 @@ def shown_source(wish: Wish, bindings: Mapping[str, Bindings]) -> Any:
     """Return the ``_source`` of a search: documents without what es-semantic keeps in them, or none."""
     if not wish.source:
         return False
-    return {"excludes": sorted({name for each in bindings.values() for name in each.fields})}
+    return {"excludes": sorted({name for each in bindings.values() for name in each.hidden()})}
 
 
 def _loaded(models: Models, group: Group, index: str) -> Embedder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,13 @@ MAX_CANDIDATES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Indices whose semantic field ``name`` has one model: one vector search reaches them all."""
+    """Indices whose semantic field has one model and one place: one vector search reaches them all.
+
+    ``name`` is the field's place in the mapping, ``label`` the name that it was asked for by.
+    """
 
     name: str
+    label: str
     indices: tuple[str, ...]
     bindings: tuple[Binding, ...]
 
@@ -30,7 +35,7 @@ class Group:
     @property
     def vector_field(self) -> str:
         """Where the vectors are."""
-        return f"{self.name}.vector" if self.binding.chunking is None else f"{self.name}.chunks.vector"
+        return vector_field(self.name, self.binding)
 
     def knn(self, leg: str, vector: Vector, filters: Sequence[Json], *, k: int) -> Knn:
         """Return the vector leg: the ``k`` nearest documents, by vectors of the bound model alone.
@@ -49,6 +54,11 @@ class Group:
         )
 
 
+def vector_field(place: str, binding: Binding) -> str:
+    """Return where a semantic field of that place has its vectors."""
+    return f"{place}.vector" if binding.chunking is None else f"{place}.chunks.vector"
+
+
 def groups(bindings: Mapping[str, Bindings], names: Sequence[str], *, index: str) -> list[Group]:
     """Return the groups of every named semantic field, fields in the order of ``names``.
 
@@ -58,18 +68,21 @@ def groups(bindings: Mapping[str, Bindings], names: Sequence[str], *, index: str
         NotAttached: an index has none of these semantic fields, or no index has one of them.
     """
     for concrete, each in bindings.items():
-        if not any(name in each.fields for name in names):
+        if not any(each.place(name) in each.fields for name in names):
             each.one(names[0], index=concrete)
-    found: dict[tuple[str, str], list[tuple[str, Binding]]] = {}
+    found: dict[tuple[str, str], dict[str, Binding]] = {}
+    labels: dict[str, str] = {}
     for name in names:
-        having = {concrete: each.fields[name] for concrete, each in bindings.items() if name in each.fields}
+        places = {concrete: each.place(name) for concrete, each in bindings.items()}
+        having = {concrete: place for concrete, place in places.items() if place in bindings[concrete].fields}
         if not having:
             raise NotAttached(f"index {index!r} has no semantic field {name!r}", hint="Use --name.")
-        for concrete, binding in having.items():
-            found.setdefault((name, binding.stamp), []).append((concrete, binding))
+        for concrete, place in having.items():
+            binding = bindings[concrete].fields[place]
+            labels.setdefault(place, name)
+            found.setdefault((place, binding.stamp), {})[concrete] = binding
     return [
-        Group(name, tuple(index for index, _ in members), tuple(binding for _, binding in members))
-        for (name, _), members in found.items()
+        Group(place, labels[place], tuple(members), tuple(members.values())) for (place, _), members in found.items()
     ]
 
 
@@ -77,8 +90,11 @@ def leg_names(members: Sequence[Group], leg: str = "knn") -> list[str]:
     """Return what hits call each group's ``leg``: with field and, if need be, model where there are several."""
     if len(members) == 1:
         return [leg]
-    names = [group.name for group in members]
-    return [
-        f"{leg}:{group.name}" if names.count(group.name) == 1 else f"{leg}:{group.name}:{group.binding.stamp}"
-        for group in members
-    ]
+    labels = Counter(group.label for group in members)
+    stamped = Counter((group.label, group.binding.stamp) for group in members)
+    names = []
+    for group in members:
+        alone = stamped[group.label, group.binding.stamp] == 1
+        named = f"{leg}:{group.label if alone else group.name}"
+        names.append(named if labels[group.label] == 1 else f"{named}:{group.binding.stamp}")
+    return names

@@ -14,7 +14,7 @@ from es_semantic.embedding.chunking import Chunking
 from es_semantic.errors import BindingConflict, FingerprintMismatch, Forbidden, RequestFailed, SchemaError
 from es_semantic.schema import checks, owner, plan, preflight, render, subfields
 from es_semantic.schema.analysis import require_language
-from es_semantic.schema.binding import Binding, Bindings, read_bindings
+from es_semantic.schema.binding import EXACTLY, Binding, Bindings, exactly, read_bindings
 from es_semantic.schema.chunks import Choice, LoadTokenizer, choose_chunks, require_chunk_mode, require_same_chunks
 from es_semantic.schema.control import CONCRETE_INDEX, control_exists, create_request, require_control
 from es_semantic.schema.index_options import index_options
@@ -59,16 +59,18 @@ def attach_steps(
     chunk: str = "auto",
     language: str | None = None,
     name: str = DEFAULT_FIELD_NAME,
+    stands_for: str | None = None,
     template: bool = False,
     dry_run: bool = False,
 ) -> Steps[Change]:
-    """Attach a semantic field; see :func:`es_semantic.attach`."""
+    """Attach a semantic field; see :func:`es_semantic.attach`. ``stands_for`` is the name that it may serve under."""
     checks.require_usable_name(name)
     mode = require_chunk_mode(chunk)
     language = None if language is None else require_language(language)
     version = yield from server_version()
     target = yield from _target(index, template=template)
     bindings = _known_bindings(target) or _templates_bindings(target)
+    name = bindings.place(name)
     checks.require_writable(target)
     checks.require_text_fields(target, fields, name=name)
     control = () if (yield from control_exists()) else (create_request(),)
@@ -84,7 +86,7 @@ def attach_steps(
     options = index_options(model.dims, version)
     binding = bound or _new_binding(target, name, fields, model, options, choice.chunking)
     analysis = choose_analysis(target, fields, language, bound, name=name)
-    binding = binding.model_copy(update={"analysis": analysis})
+    binding = binding.model_copy(update={"analysis": analysis, "stands_for": stands_for or binding.stands_for})
     wanted = bindings.model_copy(update={"owner_final_pipeline": owners}).with_field(name, binding)
     also = subfields.with_added({}, added_to(target, wanted))
     for field, body in render.all_properties(wanted).items():
@@ -112,12 +114,23 @@ def attach_steps(
 def detach_steps(
     index: str, *, name: str = DEFAULT_FIELD_NAME, template: bool = False, dry_run: bool = False
 ) -> Steps[Change]:
-    """Detach a semantic field; see :func:`es_semantic.detach`."""
+    """Detach a semantic field; see :func:`es_semantic.detach`. By ``=name`` it may be one of two that stand for a name.
+
+    Raises:
+        BindingConflict: another field stands for the same name, because its model is being changed.
+    """
     target = yield from _target(index, template=template)
     bindings = _known_bindings(target) or Bindings()
+    alone, name = not name.startswith(EXACTLY), bindings.place(name)
     if not bindings.fields or (name not in bindings.fields and checks.is_semantic_field(target.mapping, name)):
         return Change(target.name, target.kind, name, None, (), changed=False)
-    binding = bindings.one(name, index=target.name)
+    binding = bindings.one(exactly(name), index=target.name)
+    if alone and (beside := bindings.beside(name)):
+        raise BindingConflict(
+            f"the model of semantic field {bindings.name_of(name)!r} of {target.name!r} is being changed: "
+            f"{name} serves, {', '.join(beside)} beside it",
+            hint=f"End that first: es-semantic migrate {target.name} drop (or cancel).",
+        )
     checks.require_writable(target)
     yield from require_privileges(target)
     copied = yield from copied_fields(target, bindings, bindings.without_field(name))

@@ -37,13 +37,19 @@ QUERIES_ALONE = ("ranking", "analysis")
 """What only queries look at: no document is another one for it. Left out of ``_meta`` where it is not set, so that
 versions of es-semantic which do not know it can read all other bindings."""
 
+LEFT_OUT = (*QUERIES_ALONE, "stands_for")
+
+EXACTLY = "="
+"""Before a name: that very field, whichever field serves under the name."""
+
 
 class Binding(BaseModel):
     """One semantic field of one index: ``source`` fields in order, and how their vectors are made and indexed.
 
     With ``chunking`` a document has one vector for each chunk of its text, without one for the whole. ``ranking`` is
     the fusion tuned for this index; without one it is the default. ``analysis`` tells by which fields BM25 knows the
-    text in its language; without one there are the source fields alone.
+    text in its language; without one there are the source fields alone. ``stands_for`` is the name by which people know
+    the field, where a change of models has given it another place in the mapping.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +61,7 @@ class Binding(BaseModel):
     chunking: Chunking | None = None
     ranking: Ranking | None = None
     analysis: Analysis | None = None
+    stands_for: str | None = None
 
     @model_validator(mode="after")
     def _one_analysed_field_each(self) -> Binding:
@@ -64,7 +71,7 @@ class Binding(BaseModel):
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_set(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {k: v for k, v in serialized(self).items() if v is not None or k not in QUERIES_ALONE}
+        return {k: v for k, v in serialized(self).items() if v is not None or k not in LEFT_OUT}
 
     @property
     def stamp(self) -> str:
@@ -92,24 +99,63 @@ class Binding(BaseModel):
 
 
 class Bindings(BaseModel):
-    """All semantic fields of one index, by name, and the final pipeline that its owner had before the first."""
+    """All semantic fields of one index, by their place in the mapping, and the final pipeline that its owner had.
+
+    People know a semantic field by a name. Its vectors are in the field of that name, unless a change of models has
+    made another: then ``serving`` tells, by name, the place that queries go to. While the models change there are two
+    places for one name.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int = Field(default=META_VERSION, ge=1, le=META_VERSION)
     owner_final_pipeline: str | None = None
     fields: dict[str, Binding] = {}
+    serving: dict[str, str] = {}
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_empty(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in serialized(self).items() if v or k != "serving"}
+
+    def place(self, name: str) -> str:
+        """Return the field that serves under a name; of ``=name`` that very field, whatever serves."""
+        return name.removeprefix(EXACTLY) if name.startswith(EXACTLY) else self.serving.get(name, name)
+
+    def served(self) -> dict[str, str]:
+        """Return the fields that serve, by the names that people know."""
+        names = dict.fromkeys(self.name_of(field) for field in self.fields)
+        return {name: place for name in names if (place := self.place(name)) in self.fields}
+
+    def name_of(self, field: str) -> str:
+        """Return the name that people know a bound field by."""
+        return self.fields[field].stands_for or field
+
+    def beside(self, field: str) -> list[str]:
+        """Return the other fields that stand for the same name as this one."""
+        name = self.name_of(field)
+        return [each for each in sorted(self.fields) if each != field and self.name_of(each) == name]
+
+    def hidden(self) -> set[str]:
+        """Return what documents hold for us: every bound field, and what is left of fields that served before."""
+        left = {generation(name, n) for name, place in self.serving.items() for n in range(1, number_of(name, place))}
+        return {*self.fields, *left}
+
+    def served_by(self, name: str, field: str) -> Bindings:
+        """Return these bindings with a field that serves under a name."""
+        others = {key: place for key, place in self.serving.items() if key != name}
+        return self.model_copy(update={"serving": others if field == name else {**others, name: field}})
 
     def one(self, name: str, *, index: str) -> Binding:
-        """Return the binding of that name.
+        """Return the binding of the field that serves under a name.
 
         Raises:
             NotAttached: there is none.
         """
-        if name in self.fields:
-            return self.fields[name]
+        place = self.place(name)
+        if place in self.fields:
+            return self.fields[place]
         if self.fields:
-            known = ", ".join(sorted(self.fields))
+            known = ", ".join(sorted(self.served()))
             raise NotAttached(f"index {index!r} has no semantic field {name!r} (it has: {known})", hint="Use --name.")
         raise NotAttached(
             f"index {index!r} has no semantic field", hint=f"Run: es-semantic attach {index} --fields FIELD[,FIELD...]"
@@ -133,7 +179,25 @@ class Bindings(BaseModel):
 
     def without_field(self, name: str) -> Bindings:
         """Return these bindings with one removed."""
-        return self.model_copy(update={"fields": {k: v for k, v in self.fields.items() if k != name}})
+        fields = {k: v for k, v in self.fields.items() if k != name}
+        serving = {k: v for k, v in self.serving.items() if v != name}
+        return self.model_copy(update={"fields": fields, "serving": serving})
+
+
+def exactly(field: str) -> str:
+    """Return how a field itself is asked for, whichever serves under its name."""
+    return EXACTLY + field
+
+
+def generation(name: str, number: int) -> str:
+    """Return the place of a name's first, second ... field: ``semantic``, ``semantic_2`` ..."""
+    return name if number == 1 else f"{name}_{number}"
+
+
+def number_of(name: str, field: str) -> int:
+    """Return which of a name's fields this is, from 1 on."""
+    number = field.removeprefix(f"{name}_")
+    return int(number) if field != name and number.isdigit() else 1
 
 
 def bm25_fields_of(bindings: Iterable[Binding]) -> list[str]:

@@ -43,7 +43,7 @@ def find_binding(index: str, name: str) -> Steps[tuple[Binding, list[str]]]:
                 hint="Search these indices one by one.",
             )
     analysis = common_analysis(binding.analysis for binding in found.values())
-    names = sorted({field for each in bindings.values() for field in each.fields})
+    names = sorted({field for each in bindings.values() for field in each.served()})
     return first[1].model_copy(update={"analysis": analysis}), names
 
 

@@ -73,15 +73,17 @@ def detach_requests(
 def complete_requests(target: Target, name: str) -> list[Request]:
     """Return the requests that mark a semantic field's analysed fields as complete, in all indices of the target.
 
-    Indices whose ``_meta`` are the same change together. One that is not bound, or has no language, is left out.
+    So they are for the field beside it, where its model is being changed. Indices whose ``_meta`` are the same change
+    together. One that is not bound, or has no language, is left out.
     """
     metas = {}
     for index, state in target.indices.items():
         bindings = read_bindings(state.mapping, index=index)
-        binding = bindings.fields.get(name)
-        if binding is None or binding.analysis is None or binding.analysis.complete:
-            continue
-        metas[index] = meta_with(state.mapping, bindings.with_field(name, binding.analyzed(complete=True)))
+        wanted = bindings
+        for field in [name, *bindings.beside(name)] if name in bindings.fields else []:
+            wanted = wanted.with_field(field, bindings.fields[field].analyzed(complete=True))
+        if wanted != bindings:
+            metas[index] = meta_with(state.mapping, wanted)
     return meta_requests(metas)
 
 

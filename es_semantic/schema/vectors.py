@@ -25,10 +25,10 @@ def any_vectors(index: str, names: Collection[str]) -> Steps[bool]:
     """
     bindings = yield from bindings_of(index)
     fields = [
-        has_vector(name, binding)
+        has_vector(place, each.fields[place])
         for each in bindings.values()
-        for name, binding in each.fields.items()
-        if name in names
+        for place in map(each.place, names)
+        if place in each.fields
     ]
     if not fields:
         return False

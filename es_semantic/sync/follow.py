@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from es_semantic.cluster.steps import Pause, Steps, refused_once
 from es_semantic.errors import (
@@ -15,6 +16,7 @@ from es_semantic.errors import (
     Forbidden,
     TooManyFailures,
 )
+from es_semantic.schema.binding import exactly
 from es_semantic.sync.bulk import full_jitter
 from es_semantic.sync.initial_load import give_back
 from es_semantic.sync.report import SyncReport
@@ -32,6 +34,9 @@ model's stamp, and is embedded again."""
 
 TURN = 10.0
 """Seconds that one of several indices may take before the next has its turn."""
+
+TURN_BESIDE = 2.0
+"""Seconds for a field that does not serve: what is written meanwhile waits for the one that does."""
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
@@ -60,6 +65,8 @@ UNHEARD = Events(lambda _report: None, lambda _index, _error, _seconds: None)
 class _Subject:
     index: str
     name: str
+    beside: bool = False
+    """Whether it is kept up to date because another field stands for the same name: its model is being changed."""
     worker: Worker | None = None
     looked_up: float = 0.0
     attempts: int = 0
@@ -67,26 +74,32 @@ class _Subject:
     """Why the last try failed; empty where it did not."""
     not_before: float = 0.0
     unread: int = 0
-    caught_up_at: float = field(default_factory=time.monotonic)
+    caught_up_at: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def field(self) -> str:
+        """The field's place in the mapping, as far as it is known."""
+        return self.worker.name if self.worker is not None else self.name
 
 
 def follow_steps(subjects: Sequence[tuple[str, str]], start: Start, options: Options, events: Events) -> Steps[None]:
     """Bring each subject (index, semantic field) up to date in turn until ``options.stop`` says so.
 
     What can pass is tried again for ever, with pauses of up to a minute: no answer, an overloaded or read-only cluster,
-    an index that is gone, a model that does not answer.
+    an index that is gone, a model that does not answer. While the model of a field is being changed, the field of the
+    other model is followed as well; whatever is wrong with that one is only told, because queries do not need it.
 
     Raises:
         Forbidden, FingerprintMismatch, ControlDamaged, TooManyFailures: somebody has to do something.
         EsSemanticError: a subject cannot even be started.
     """
     following = _Following([_Subject(*subject) for subject in subjects], start, options, events)
-    for subject in following.subjects:
+    for subject in list(following.subjects):
         if not options.stop():
             yield from following.look_up(subject)
     while not options.stop():
         pause = POLL
-        for subject in following.subjects:
+        for subject in list(following.subjects):
             if not options.stop() and time.monotonic() >= subject.not_before:
                 pause = min(pause, (yield from following.turn(subject)))
         if pause:
@@ -99,21 +112,22 @@ class _Following:
     start: Start
     options: Options
     events: Events
+    beside: dict[tuple[str, str], list[_Subject]] = dataclasses.field(default_factory=dict)
 
     def turn(self, subject: _Subject) -> Steps[float]:
         """Bring one subject up to date and return the seconds until the next look at it."""
         try:
             report = yield from self._catch_up(subject)
-        except FATAL:
-            raise
         except EsSemanticError as error:
+            if isinstance(error, FATAL) and not subject.beside:
+                raise
             self._fail(subject, error)
             return POLL
         self._works(subject)
         if report.complete and subject.worker is not None:
             subject.unread, subject.caught_up_at = 0, time.monotonic()
             subject.worker.limits.new_run()
-            self.options.observer.lag(subject.index, subject.name, 0, 0.0)
+            self.options.observer.lag(subject.index, subject.field, 0, 0.0)
         if report.read:
             self.events.caught_up(report)
         if not report.complete:
@@ -122,30 +136,40 @@ class _Following:
 
     def look_up(self, subject: _Subject) -> Steps[Worker]:
         """Look up the index and its binding, and keep the worker unless they have changed."""
-        fresh = yield from self.start(subject.index, subject.name, self._turn_options())
+        fresh = yield from self.start(subject.index, subject.name, self._turn_options(subject))
         worker = subject.worker
         if worker is None:
             yield from give_back(list(fresh.target.indices))
-        if worker is None or worker.binding != fresh.binding:
+        if worker is None or (worker.name, worker.binding) != (fresh.name, fresh.binding):
             worker = fresh
         else:
             worker.target, worker.options = fresh.target, fresh.options
+        if not subject.beside:
+            self._go_along(subject.index, subject.name, fresh.beside)
         subject.worker, subject.looked_up = worker, time.monotonic()
         return worker
+
+    def _go_along(self, index: str, name: str, fields: Sequence[str]) -> None:
+        """Follow these fields as well, beside the one that serves under the name, and no others any more."""
+        key = (index, name)
+        known = {subject.name: subject for subject in self.beside.get(key, ())}
+        self.beside[key] = [known.get(each) or _Subject(index, each, beside=True) for each in map(exactly, fields)]
+        own = [subject for subject in self.subjects if not subject.beside]
+        self.subjects = own + [subject for several in self.beside.values() for subject in several]
 
     def _catch_up(self, subject: _Subject) -> Steps[SyncReport]:
         worker = subject.worker
         if worker is None or worker.outdated or time.monotonic() - subject.looked_up > LOOK_UP_EVERY:
             worker = yield from refused_once(self.look_up(subject))
-        worker.options = replace(self._turn_options(), progress=lambda report: self._observe(subject, report))
+        worker.options = replace(self._turn_options(subject), progress=lambda report: self._observe(subject, report))
         report = SyncReport(worker.target.name, worker.name, worker.binding.stamp)
         yield from refused_once(worker.catch_up(report))
         return report
 
-    def _turn_options(self) -> Options:
+    def _turn_options(self, subject: _Subject) -> Options:
         if len(self.subjects) == 1:
             return self.options
-        end = time.monotonic() + TURN
+        end = time.monotonic() + (TURN_BESIDE if subject.beside else TURN)
         return replace(self.options, stop=lambda: self.options.stop() or time.monotonic() > end)
 
     def _works(self, subject: _Subject) -> None:
@@ -153,7 +177,8 @@ class _Following:
         self._tell_health()
 
     def _tell_health(self) -> None:
-        errors = [f"{subject.index}: {subject.error}" for subject in self.subjects if subject.error]
+        serving = (subject for subject in self.subjects if not subject.beside)
+        errors = [f"{subject.index}: {subject.error}" for subject in serving if subject.error]
         self.options.observer.healthy(not errors, "; ".join(errors))
 
     def _fail(self, subject: _Subject, error: EsSemanticError) -> None:
@@ -176,4 +201,4 @@ class _Following:
 
     def _tell_lag(self, subject: _Subject) -> None:
         behind = time.monotonic() - subject.caught_up_at
-        self.options.observer.lag(subject.index, subject.name, subject.unread, behind)
+        self.options.observer.lag(subject.index, subject.field, subject.unread, behind)

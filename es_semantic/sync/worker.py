@@ -55,6 +55,8 @@ class Worker:
     positions: dict[Shard, Position] = field(default_factory=dict)
     outdated: bool = False
     """Whether the target has changed since it was looked up."""
+    beside: tuple[str, ...] = ()
+    """Other fields to keep up to date as well, because they stand for the same name: its model is being changed."""
     looked_at: frozenset[str] = frozenset()
     """The indices at the last look: shards of one that was not among them may be about to start."""
 

@@ -6,19 +6,19 @@ import json
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from es_semantic.cluster.steps import Request
 from es_semantic.embedding import Fingerprint
-from es_semantic.errors import NotAttached
 from es_semantic.evaluation.candidates import candidates, fused, in_words, share_of_knn
 from es_semantic.evaluation.folds import best, cross_validate, split
 from es_semantic.evaluation.lists import List
 from es_semantic.retrieval.fusion.rrf import rrf
 from es_semantic.schema.binding import Binding, Bindings
 from es_semantic.schema.ranking import Ranking
-from es_semantic.schema.tuned import ranking_requests
+from es_semantic.schema.rebound import rebinding_requests
+from es_semantic.schema.tuned import with_ranking
 
 
 def leg(*ids: str) -> List:
@@ -139,9 +139,13 @@ def mapping(meta: dict[str, Any] | None = None, **fields: Binding) -> dict[str, 
 TUNED = Ranking(method="linear", weights={"bm25": 0.3, "knn": 0.7})
 
 
+def ranking_requests(mappings: dict[str, Any], ranking: Ranking | None) -> list[Request]:
+    return rebinding_requests(mappings, lambda bindings: with_ranking(bindings, "semantic", ranking))
+
+
 def test_storing_keeps_everything_else() -> None:
     mappings = {"i": mapping({"owner": {"note": 1}}, semantic=binding(), other=binding("n"))}
-    (request,) = ranking_requests(mappings, "semantic", TUNED)
+    (request,) = ranking_requests(mappings, TUNED)
     assert (request.method, request.path) == ("PUT", "/i/_mapping")
     assert isinstance(request.body, dict)
     meta = request.body["_meta"]
@@ -158,20 +162,15 @@ def test_indices_of_one_meta_change_together() -> None:
         "c": mapping(semantic=binding()),
         "d": mapping(semantic=binding(ranking=TUNED)),
     }
-    requests = ranking_requests(mappings, "semantic", TUNED)
+    requests = ranking_requests(mappings, TUNED)
     assert sorted(request.path for request in requests) == ["/a%2Cc/_mapping", "/b/_mapping"]
 
 
 def test_nothing_to_do() -> None:
     mappings = {"a": mapping(semantic=binding(ranking=TUNED))}
-    assert ranking_requests(mappings, "semantic", TUNED) == []
-    assert ranking_requests({"a": mapping(semantic=binding())}, "semantic", None) == []
-    (request,) = ranking_requests(mappings, "semantic", None)
+    assert ranking_requests(mappings, TUNED) == []
+    assert ranking_requests({"a": mapping(semantic=binding())}, None) == []
+    (request,) = ranking_requests(mappings, None)
     assert isinstance(request.body, dict)
     left = Bindings.model_validate(request.body["_meta"]["es_semantic"])
     assert left.fields == {"semantic": binding()}
-
-
-def test_another_field() -> None:
-    with pytest.raises(NotAttached):
-        ranking_requests({"a": mapping(semantic=binding())}, "nope", TUNED)
