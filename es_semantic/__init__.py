@@ -10,6 +10,15 @@
 
 from es_semantic.api import analyze, attach, detach, failures, follow, status, sync
 from es_semantic.api_evaluation import compare_models, evaluate, reset_ranking, tune
+from es_semantic.api_migrate import (
+    cancel_migration,
+    compare_migration,
+    drop_migration,
+    migrate,
+    migration,
+    roll_back_migration,
+    switch_migration,
+)
 from es_semantic.api_reindex import cancel_reindex, estimate_reindex, reindex, reindex_files, undo_reindex
 from es_semantic.api_search import context, more_like, retrieve, search
 from es_semantic.embedding import Embedder, Embeddings, ModelProfile, load_embedder
@@ -30,23 +39,30 @@ __all__ = [
     "SearchResult",
     "analyze",
     "attach",
+    "cancel_migration",
     "cancel_reindex",
+    "compare_migration",
     "compare_models",
     "context",
     "detach",
+    "drop_migration",
     "estimate_reindex",
     "evaluate",
     "failures",
     "follow",
     "load_embedder",
+    "migrate",
+    "migration",
     "more_like",
     "reindex",
     "reindex_files",
     "reset_ranking",
     "retrieve",
     "retrievers",
+    "roll_back_migration",
     "search",
     "status",
+    "switch_migration",
     "sync",
     "tune",
     "undo_reindex",

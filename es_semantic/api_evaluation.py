@@ -121,17 +121,13 @@ def compare_models(
         raise UsageError("compare on which documents?", hint="Name an index, or a BEIR folder with --dataset.")
     if sample is not None and sample < 0:
         raise UsageError(f"sample must be 0 (all) or more, not {sample}")
-    if index is not None:
-        _require_one(dataset, judgements)
-    if queries is not None and (judgements is not None or (index is not None and dataset is not None)):
-        raise UsageError("queries and judgements are two ways to say what is searched for", hint="Give one of them.")
-    asked = yield Compute(lambda: _asked(dataset, judgements, qrels, queries))
+    asked = yield Compute(lambda: asked_for(dataset, judgements, qrels, queries, of_index=index is not None))
     candidates = [_candidate(label, model, config) for label, model in models.items()]
     if index is not None:
         compared = compare_index_steps(
             index,
             candidates,
-            lambda binding: _bound_candidate(binding, index, config),
+            lambda binding: bound_candidate(binding, index, config),
             asked,
             progress,
             name=name,
@@ -207,7 +203,18 @@ def _judgements(dataset: File | None, judgements: File | None, qrels: str) -> Ju
     return read_beir(Path(dataset), qrels)
 
 
-def _asked(dataset: File | None, judgements: File | None, qrels: str, queries: File | None) -> Asked:
+def asked_for(
+    dataset: File | None, judgements: File | None, qrels: str, queries: File | None, *, of_index: bool
+) -> Asked:
+    """Return what models are to be asked; ``of_index`` says that the documents are those of an index.
+
+    Raises:
+        UsageError: queries are given twice, or a file is missing or broken.
+    """
+    if of_index:
+        _require_one(dataset, judgements)
+    if queries is not None and (judgements is not None or (of_index and dataset is not None)):
+        raise UsageError("queries and judgements are two ways to say what is searched for", hint="Give one of them.")
     if queries is not None:
         return Asked(None, read_queries(Path(queries)))
     if dataset is None and judgements is None:
@@ -242,7 +249,8 @@ def _candidate(label: str, model: Model, config: Config | None) -> Candidate:
     return Candidate(label, lambda: loaded(wanted), partial(_behind_cache, own=own, config=config))
 
 
-def _bound_candidate(binding: Binding, index: str, config: Config | None) -> Candidate:
+def bound_candidate(binding: Binding, index: str, config: Config | None) -> Candidate:
+    """Return the model that a semantic field is bound to."""
     of = _bound(index, None, config)
     label = binding.fingerprint.model.rstrip("/").rsplit("/", 1)[-1]
     return Candidate(label, lambda: of(binding), partial(_behind_cache, own=False, config=config))

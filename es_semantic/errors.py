@@ -131,7 +131,7 @@ class JobTaken(EsSemanticError):
 
 
 class JobStopped(EsSemanticError):
-    """A re-indexed copy is not what its source is, or cannot become so: nothing was switched."""
+    """What was to take something's place is not as good, and cannot become so: nothing was switched."""
 
     exit_code = 4
 

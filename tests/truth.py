@@ -14,20 +14,29 @@ from tests.embedder import TinyEmbedder
 
 
 def untrue(
-    client: Elasticsearch, index: str, fields: list[str], embedder: TinyEmbedder, stamp: str = ""
+    client: Elasticsearch,
+    index: str,
+    fields: list[str],
+    embedder: TinyEmbedder,
+    stamp: str = "",
+    *,
+    place: str = "semantic",
 ) -> dict[str, str]:
-    """Return what is wrong, by document id; empty when every document is true."""
+    """Return what is wrong, by document id; empty when every document is true. ``place`` is the semantic field's."""
     client.indices.refresh(index=index)
     query = {"query": {"match_all": {}}, "_source": {"exclude_vectors": False}}
     problems = (
-        (hit["_id"], problem(hit["_source"], fields, embedder, stamp)) for hit in scan(client, query, index=index)
+        (hit["_id"], problem(hit["_source"], fields, embedder, stamp, place=place))
+        for hit in scan(client, query, index=index)
     )
     return {doc_id: what for doc_id, what in problems if what}
 
 
-def problem(source: dict[str, Any], fields: list[str], embedder: TinyEmbedder, stamp: str = "") -> str:
+def problem(
+    source: dict[str, Any], fields: list[str], embedder: TinyEmbedder, stamp: str = "", *, place: str = "semantic"
+) -> str:
     """Return what is wrong with one document, or nothing; ``stamp`` is the binding's, where it has chunks."""
-    state = source.get("semantic") or {}
+    state = source.get(place) or {}
     text = source_text(source, fields)
     if state.get("hash") != text_hash(text):
         return f"hash of another text (status {state.get('status')})"

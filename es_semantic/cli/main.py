@@ -23,6 +23,7 @@ from es_semantic.cli import (
     down,
     eval,
     failures,
+    migrate,
     more_like,
     prompt,
     reindex,
@@ -40,7 +41,7 @@ from es_semantic.cli.output import print_error, print_failure, say
 from es_semantic.errors import EsSemanticError, UsageError
 
 INTERRUPTED = 130
-AGAIN = "Run the same command again: sync, reindex and analyze go on where they were, others begin anew."
+AGAIN = "Run the same command again: sync, reindex, migrate and analyze go on where they were, others begin anew."
 
 # Newer releases of typer carry their own copy of click, so that `click.ClickException` is not what they raise.
 _CLICK_EXCEPTION: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -53,7 +54,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-VERBS = (up, down, doctor, attach, detach, analyze, sync, reindex, failures, status, search, eval, compare, tune, demo)
+VERBS = (
+    *(up, down, doctor, attach, detach, analyze, sync, reindex, migrate, failures, status, search),
+    *(eval, compare, tune, demo),
+)
 for verb in VERBS:
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))
 for command in (prompt.context, more_like.more_like, retrieve.retrieve):

@@ -17,7 +17,7 @@ from es_semantic.evaluation.prepared import PreparedQueries
 from es_semantic.evaluation.scratch import NAME, Content, Scratch, with_scratch
 from es_semantic.evaluation.searches import ModeScores, scored, search_all
 from es_semantic.evaluation.watch import Watch
-from es_semantic.schema.binding import Binding
+from es_semantic.schema.binding import EXACTLY, Binding
 from es_semantic.schema.lookup import find_binding
 from es_semantic.schema.text import is_blank, source_text
 
@@ -46,8 +46,23 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Field:
+    """Where one model's vectors are: the semantic field of a ``name``, at its ``place``; ``label`` names the model."""
+
+    index: str
+    name: str
+    label: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The field's place in the mapping."""
+        return self.name.removeprefix(EXACTLY)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelResult:
-    """One model on a scratch index of its own.
+    """One model on documents of its own index, or by a field of its own in one index.
 
     ``bytes_per_vector`` is what Elasticsearch stores, the graph included; None where it does not tell.
     ``documents_per_second`` is the model's own speed on this machine, cache and Elasticsearch apart. ``modes`` has
@@ -141,34 +156,34 @@ def compare_steps(
     loaded = []
     for candidate in candidates:
         # All of them first: one that is not there is told before another has embedded anything.
-        _named(watch, candidate.name)("loading", 0, 0)
+        for_model(watch, candidate.name)("loading", 0, 0)
         loaded.append((yield Compute(candidate.load)))
     for candidate, plain in zip(candidates, loaded, strict=True):
-        named = _named(watch, candidate.name)
+        named = for_model(watch, candidate.name)
         embedder = candidate.cached(plain)
 
         def use(
             scratch: Scratch, plain: Embedder = plain, candidate: Candidate = candidate, named: Watch = named
         ) -> Steps[tuple[ModelResult, int, Missing | None]]:
-            result = yield from _measured(scratch, content, candidate.name, plain, queries, judged, named)
+            field = Field(scratch.index, NAME, candidate.name, scratch.notes)
+            result = yield from measured(field, content, plain, queries, judged, named)
             there = (yield Request("GET", url_path("/{}/_count", scratch.index)))["count"]
             gone = (yield from missing_documents(scratch.index, judged.documents)) if judged else None
             return result, int(there), gone
 
-        measured, left = yield from with_scratch(content, embedder, use, named)
-        models[candidate.name], documents, missing = measured
+        outcome, left = yield from with_scratch(content, embedder, use, named)
+        models[candidate.name], documents, missing = outcome
         notes += left
-    first = next(iter(models.values()))
     return ModelComparison(
         subject=subject,
         documents=documents,
         queries=queries,
         queries_from=queries_from,
         judged=judged,
-        bm25=first.modes["bm25"],
+        bm25=next(iter(models.values())).modes["bm25"],
         models=models,
         overlaps=overlaps(models),
-        comparisons=(yield Compute(lambda: _comparisons(models, judged))),
+        comparisons=(yield Compute(lambda: compared_by_mode(models, judged))),
         missing=missing,
         notes=notes,
     )
@@ -208,50 +223,51 @@ def _overlap(a: ModeScores, b: ModeScores) -> float:
     return sum(shares) / len(shares) if shares else 1.0
 
 
-def _measured(
-    scratch: Scratch,
+def measured(
+    field: Field,
     content: Content,
-    name: str,
     plain: Embedder,
     queries: Mapping[str, str],
     judged: Judgements | None,
     watch: Watch,
 ) -> Steps[ModelResult]:
-    index = scratch.index
-    binding, _ = yield from find_binding(index, NAME)
+    """Search by one model's vectors, and measure them and the model itself."""
+    index, name = field.index, field.name
+    binding, _ = yield from find_binding(index, name)
     watch("embedding the queries", 0, len(queries))
     embedder = yield Compute(lambda: PreparedQueries(plain, queries.values()))
-    found = yield from search_all(index, queries, embedder, MODES, watch, name=NAME, fields=content.fields)
+    found = yield from search_all(index, queries, embedder, MODES, watch, name=name, fields=content.fields)
     watch("timing the model", 0, 0)
-    vectors = yield from _vectors(index, binding)
+    vectors = yield from _vectors(field, binding)
     return ModelResult(
-        name=name,
+        name=field.label,
         stamp=binding.stamp,
         dims=binding.fingerprint.dims,
         vectors=vectors,
-        bytes_per_vector=(yield from _bytes_per_vector(index, binding, vectors)),
+        bytes_per_vector=(yield from _bytes_per_vector(field, binding, vectors)),
         documents_per_second=(yield Compute(lambda: _speed(plain, content))),
-        ann_recall=(yield from ann_recall(index, found["knn"].runs, queries, embedder, watch, name=NAME)),
+        ann_recall=(yield from ann_recall(index, found["knn"].runs, queries, embedder, watch, name=name)),
         modes=(yield from scored(found, judged)),
-        notes=scratch.notes,
+        notes=field.notes,
     )
 
 
-def _vectors(index: str, binding: Binding) -> Steps[int]:
-    there: dict[str, Any] = {"filter": {"exists": {"field": f"{NAME}.vector"}}}
+def _vectors(field: Field, binding: Binding) -> Steps[int]:
+    there: dict[str, Any] = {"filter": {"exists": {"field": f"{field.place}.vector"}}}
     if binding.chunking is not None:
-        there = {"nested": {"path": f"{NAME}.chunks"}}
+        there = {"nested": {"path": f"{field.place}.chunks"}}
     body = {"size": 0, "aggs": {"vectors": there}}
-    answer = yield Request("POST", url_path("/{}/_search", index), body=body)
+    answer = yield Request("POST", url_path("/{}/_search", field.index), body=body)
     return int(answer["aggregations"]["vectors"]["doc_count"])
 
 
-def _bytes_per_vector(index: str, binding: Binding, vectors: int) -> Steps[float | None]:
+def _bytes_per_vector(field: Field, binding: Binding, vectors: int) -> Steps[float | None]:
     """Ask Elasticsearch for the bytes of the vector field (Elastic docs, "Analyze index disk usage API")."""
-    request = Request("POST", url_path("/{}/_disk_usage", index), {"run_expensive_tasks": "true"})
-    usage = yield from optional(request, missing=(400, 403, 404, 405))
-    field = f"{NAME}.chunks.vector" if binding.chunking is not None else f"{NAME}.vector"
-    found = (usage or {}).get(index, {}).get("fields", {}).get(field, {}).get("knn_vectors_in_bytes")
+    request = Request("POST", url_path("/{}/_disk_usage", field.index), {"run_expensive_tasks": "true"})
+    usage = (yield from optional(request, missing=(400, 403, 404, 405))) or {}
+    path = f"{field.place}.chunks.vector" if binding.chunking is not None else f"{field.place}.vector"
+    fields = [each["fields"] for each in usage.values() if "fields" in each]
+    found = sum(each.get(path, {}).get("knn_vectors_in_bytes", 0) for each in fields)
     return float(found) / vectors if found and vectors else None
 
 
@@ -267,7 +283,8 @@ def _speed(plain: Embedder, content: Content) -> float | None:
     return len(sample) / (time.perf_counter() - started)
 
 
-def _comparisons(models: Mapping[str, ModelResult], judged: Judgements | None) -> dict[str, tuple[Comparison, ...]]:
+def compared_by_mode(models: Mapping[str, ModelResult], judged: Judgements | None) -> dict[str, tuple[Comparison, ...]]:
+    """Return what the differences in each mode are worth; nothing without judgements."""
     if judged is None:
         return {}
     return {
@@ -276,5 +293,6 @@ def _comparisons(models: Mapping[str, ModelResult], judged: Judgements | None) -
     }
 
 
-def _named(watch: Watch, name: str) -> Watch:
+def for_model(watch: Watch, name: str) -> Watch:
+    """Return the watcher that says whose turn it is."""
     return lambda what, done, total: watch(f"{name}: {what}", done, total)

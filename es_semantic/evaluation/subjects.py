@@ -37,15 +37,24 @@ def compare_content_steps(
     """Compare on documents that can be read; see :func:`es_semantic.compare_models`."""
     if len(candidates) < 2:
         raise UsageError("compare needs two models", hint="Give --model twice.")
+    queries, source = yield from asked_of(subject, content, asked)
+    return (yield from compare_steps(subject, content, candidates, queries, source, asked.judged, watch))
+
+
+def asked_of(subject: str, content: Content, asked: Asked) -> Steps[tuple[Mapping[str, str], str]]:
+    """Return the queries, by id, and where they come from: without any the first words of some documents.
+
+    Raises:
+        UsageError: no document has text.
+    """
     if asked.judged is not None:
-        queries, source = asked.judged.queries, f"judged queries of {asked.judged.name}"
-    elif asked.given is not None:
-        queries, source = asked.given, "queries as given"
-    else:
-        queries, source = (yield Compute(lambda: first_words(content))), "the first words of documents"
+        return asked.judged.queries, f"judged queries of {asked.judged.name}"
+    if asked.given is not None:
+        return asked.given, "queries as given"
+    queries = yield Compute(lambda: first_words(content))
     if not queries:
         raise UsageError(f"no document of {subject!r} has text to search for", hint="Give --queries.")
-    return (yield from compare_steps(subject, content, candidates, queries, source, asked.judged, watch))
+    return queries, "the first words of documents"
 
 
 def compare_index_steps(

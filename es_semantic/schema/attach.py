@@ -125,10 +125,10 @@ def detach_steps(
     if not bindings.fields or (name not in bindings.fields and checks.is_semantic_field(target.mapping, name)):
         return Change(target.name, target.kind, name, None, (), changed=False)
     binding = bindings.one(exactly(name), index=target.name)
-    if alone and (beside := bindings.beside(name)):
+    known = bindings.name_of(name)
+    if alone and (bindings.beside(name) or known in bindings.leaving.values()):
         raise BindingConflict(
-            f"the model of semantic field {bindings.name_of(name)!r} of {target.name!r} is being changed: "
-            f"{name} serves, {', '.join(beside)} beside it",
+            f"the model of semantic field {known!r} of {target.name!r} is being changed",
             hint=f"End that first: es-semantic migrate {target.name} drop (or cancel).",
         )
     checks.require_writable(target)

@@ -103,7 +103,7 @@ class Bindings(BaseModel):
 
     People know a semantic field by a name. Its vectors are in the field of that name, unless a change of models has
     made another: then ``serving`` tells, by name, the place that queries go to. While the models change there are two
-    places for one name.
+    places for one name. ``leaving`` are places whose values are being removed from the documents, and their names.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -112,10 +112,11 @@ class Bindings(BaseModel):
     owner_final_pipeline: str | None = None
     fields: dict[str, Binding] = {}
     serving: dict[str, str] = {}
+    leaving: dict[str, str] = {}
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_empty(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {k: v for k, v in serialized(self).items() if v or k != "serving"}
+        return {k: v for k, v in serialized(self).items() if v or k not in ("serving", "leaving")}
 
     def place(self, name: str) -> str:
         """Return the field that serves under a name; of ``=name`` that very field, whatever serves."""
@@ -136,14 +137,23 @@ class Bindings(BaseModel):
         return [each for each in sorted(self.fields) if each != field and self.name_of(each) == name]
 
     def hidden(self) -> set[str]:
-        """Return what documents hold for us: every bound field, and what is left of fields that served before."""
-        left = {generation(name, n) for name, place in self.serving.items() for n in range(1, number_of(name, place))}
-        return {*self.fields, *left}
+        """Return the fields of documents that are es-semantic's own."""
+        return {*self.fields, *self.leaving}
 
     def served_by(self, name: str, field: str) -> Bindings:
         """Return these bindings with a field that serves under a name."""
         others = {key: place for key, place in self.serving.items() if key != name}
         return self.model_copy(update={"serving": others if field == name else {**others, name: field}})
+
+    def leaves(self, field: str) -> Bindings:
+        """Return these bindings with a bound field noted as leaving."""
+        if field not in self.fields:
+            return self
+        return self.model_copy(update={"leaving": {**self.leaving, field: self.name_of(field)}})
+
+    def has_left(self, field: str) -> Bindings:
+        """Return these bindings with a field that is not leaving any more."""
+        return self.model_copy(update={"leaving": {k: v for k, v in self.leaving.items() if k != field}})
 
     def one(self, name: str, *, index: str) -> Binding:
         """Return the binding of the field that serves under a name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,7 +17,15 @@ from es_semantic.sync.pit import PointInTime, with_pit
 PAGE = 1000
 
 
-def purge_steps(target: Target, *, name: str) -> Steps[int]:
+Watch = Callable[[int], None]
+"""Called after every page with the number of documents changed so far."""
+
+
+def unwatched(removed: int) -> None:
+    """Report no progress."""
+
+
+def purge_steps(target: Target, *, name: str, watch: Watch = unwatched) -> Steps[int]:
     """Remove the object ``name`` from every document that has one, and return how many had.
 
     Scripted bulk updates do it, because they run no ingest pipeline: ``_update_by_query`` would run the owner's
@@ -30,13 +39,13 @@ def purge_steps(target: Target, *, name: str) -> Steps[int]:
         return 0
     yield Request("POST", url_path("/{}/_refresh", target.name))
     removed = yield from with_pit(
-        target.name, lambda pit: _remove_all(target, name, pit), max_size=target.max_result_window
+        target.name, lambda pit: _remove_all(target, name, pit, watch), max_size=target.max_result_window
     )
     yield Request("POST", url_path("/{}/_refresh", target.name))
     return removed
 
 
-def _remove_all(target: Target, name: str, pit: PointInTime) -> Steps[int]:
+def _remove_all(target: Target, name: str, pit: PointInTime, watch: Watch) -> Steps[int]:
     body = {"query": {"exists": {"field": name}}, "_source": False, "stored_fields": ["_routing"]}
     removed = 0
     after: list[Any] | None = None
@@ -54,6 +63,7 @@ def _remove_all(target: Target, name: str, pit: PointInTime) -> Steps[int]:
                 hint="Run the same command again; it goes on with what is left.",
             )
         removed += sum(outcome.ok for outcome in outcomes)
+        watch(removed)
         after = hits[-1]["sort"]
 
 

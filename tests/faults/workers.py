@@ -256,7 +256,8 @@ def _work(said: Connection, node_url: str, task: str, index: str, pause: float, 
 
     feed.LARGEST_PAGE, window.WINDOW, copy.DOCUMENTS = PAGE, WINDOW, WINDOW
     said.send(0)
-    getattr(es_semantic, task)(Elasticsearch(node_url), index, model=Counting(meanwhile), **options)
+    needed = {} if task == "drop_migration" else {"model": Counting(meanwhile)}
+    getattr(es_semantic, task)(Elasticsearch(node_url), index, **needed, **options)
 
 
 class WorkerProcess:

@@ -1,0 +1,69 @@
+"""The fields that stand for one name while its model is being changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from es_semantic.cluster.capabilities import server_version
+from es_semantic.cluster.steps import Steps
+from es_semantic.config import DEFAULT_FIELD_NAME
+from es_semantic.schema.binding import Binding, Bindings, generation, number_of, read_bindings
+from es_semantic.schema.target import Target, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What stands for ``name``: the field that is ``serving``, and a newer or an older one beside it.
+
+    ``prepared`` has been made for another model and may serve next; ``before`` is the one that served until the switch.
+    """
+
+    target: Target
+    bindings: Bindings
+    name: str
+    serving: str
+    prepared: str | None = None
+    before: str | None = None
+
+    @property
+    def leaving(self) -> list[str]:
+        """Fields of the name whose values are being removed."""
+        return [field for field, name in self.bindings.leaving.items() if name == self.name]
+
+    @property
+    def option(self) -> str:
+        """How the name is said on the command line; empty for the default."""
+        return "" if self.name == DEFAULT_FIELD_NAME else f" --name {self.name}"
+
+    def binding(self, field: str) -> Binding:
+        """Return the binding of one of the fields."""
+        return self.bindings.fields[field]
+
+    def next_place(self) -> str:
+        """Return the place of the name's next field: one that nothing in the mapping has, nor ever had from us."""
+        states = [*self.target.indices.values(), *([self.target.gives] if self.target.gives else [])]
+        taken = {field for state in states for field in state.mapping.get("properties", {})} | self.bindings.hidden()
+        number = number_of(self.name, self.serving) + 1
+        while generation(self.name, number) in taken:
+            number += 1
+        return generation(self.name, number)
+
+
+def look(index: str, name: str) -> Steps[Family]:
+    """Look up the fields that stand for a name.
+
+    Raises:
+        NotAttached: there is no semantic field of that name.
+        IndexUnavailable, SchemaError: there is no such index, or the name stands for several.
+    """
+    yield from server_version()
+    target = yield from resolve(index)
+    bindings = read_bindings(target.mapping, index=target.name)
+    bindings.one(name, index=target.name)
+    known = bindings.name_of(bindings.place(name))
+    serving = bindings.place(known)
+    here = number_of(known, serving)
+    beside = {number_of(known, field): field for field in bindings.beside(serving)}
+    newer = next((field for number, field in sorted(beside.items()) if number > here), None)
+    older = next((field for number, field in sorted(beside.items()) if number < here), None)
+    return Family(target, bindings, known, serving, newer, older)

@@ -1,0 +1,39 @@
+"""A data stream changes its model: all backing indices together, and the next one is like them."""
+
+from __future__ import annotations
+
+import pytest
+from elasticsearch import Elasticsearch
+
+import es_semantic
+from tests.integration.test_attach_streams import MakeStreams, add, make_streams
+from tests.integration.test_migrate import OLD, OTHER, TEXTS, models
+from tests.migrating import NEW
+from tests.nodes import unique
+
+__all__ = ["make_streams", "models", "unique"]
+
+
+@pytest.mark.usefixtures("models")
+def test_a_data_stream(client: Elasticsearch, make_streams: MakeStreams) -> None:
+    (stream,) = make_streams()
+    es_semantic.attach(client, stream, "title", model=OLD, chunk="never")
+    add(client, stream, TEXTS["1"])
+    client.indices.rollover(alias=stream)
+    add(client, stream, TEXTS["2"])
+    es_semantic.sync(client, stream)
+    es_semantic.migrate(client, stream, model=OTHER, chunk="never")
+    client.indices.rollover(alias=stream)
+    add(client, stream, TEXTS["3"])
+    es_semantic.switch_migration(client, stream)
+    client.indices.rollover(alias=stream)
+    add(client, stream, TEXTS["4"])
+    es_semantic.sync(client, stream)
+    es_semantic.drop_migration(client, stream)
+    state = es_semantic.migration(client, stream)
+    assert (state.phase, state.serving.field, state.serving.ready) == ("none", NEW, 5)
+    for text in TEXTS.values():
+        hit = es_semantic.search(client, stream, text, mode="knn", size=1).hits[0]
+        assert (hit.source["title"], set(hit.source)) == (text, {"@timestamp", "title"})
+    _, removed = es_semantic.detach(client, stream, purge=True)
+    assert removed == 5
