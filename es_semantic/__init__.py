@@ -23,6 +23,7 @@ from es_semantic.api_reindex import cancel_reindex, estimate_reindex, reindex, r
 from es_semantic.api_search import context, more_like, retrieve, search
 from es_semantic.embedding import Embedder, Embeddings, ModelProfile, load_embedder
 from es_semantic.errors import EsSemanticError
+from es_semantic.reindex.on_ray import RayEngine
 from es_semantic.retrieval.context import Context
 from es_semantic.retrieval.passages import Passage
 from es_semantic.retrieval.results import Hit, SearchResult
@@ -36,6 +37,7 @@ __all__ = [
     "Hit",
     "ModelProfile",
     "Passage",
+    "RayEngine",
     "SearchResult",
     "analyze",
     "attach",

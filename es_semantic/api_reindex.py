@@ -20,6 +20,7 @@ from es_semantic.reindex.estimate import Estimate, estimate_steps
 from es_semantic.reindex.files.columns import read_columns
 from es_semantic.reindex.files.procedure import Source, files_steps
 from es_semantic.reindex.files.rows import find_files
+from es_semantic.reindex.on_ray import RayEngine
 from es_semantic.reindex.procedure import Place, reindex_steps
 from es_semantic.reindex.report import ReindexReport, Watcher, unwatched
 from es_semantic.reindex.running import Options
@@ -49,6 +50,7 @@ def reindex(
     verify: Literal["sample", "all"] = "sample",
     switch: Switch | None = None,
     keep_old: bool = True,
+    engine: RayEngine | None = None,
     progress: Watcher = unwatched,
     stop: Callable[[], bool] = go_on,
 ) -> Steps[ReindexReport]:
@@ -71,6 +73,9 @@ def reindex(
     ``remote`` is a client of another cluster where the source is. Names of two clusters cannot be switched in one step:
     there it is always ``none``. When nothing writes to the source any more, a last call makes the target complete.
 
+    With an ``engine``, documents are read, embedded and written by the processes of a Ray cluster: ``slices`` tasks
+    read and as many write at once. What was written meanwhile, verification and switch are this process's.
+
     Called again after an interruption, however it ended, it goes on where it stopped.
 
     Raises:
@@ -81,6 +86,7 @@ def reindex(
         TooManyFailures: more than 1,000 documents failed, every document of ten batches in a row, or 15 % of a window.
         Forbidden: a privilege is missing.
         ModelError, ClusterError: model or cluster failed; the next call goes on.
+        MissingExtra: the library of the engine is not installed.
     """
     _require(slices >= 1, f"slices must be 1 or more, not {slices}")
     _require(rate_limit is None or rate_limit > 0, f"a rate limit of {rate_limit} documents a second never ends")
@@ -94,7 +100,11 @@ def reindex(
     _require(remote is None or switch == "none", "names of two clusters cannot be switched in one step: switch none")
     changes = Changes(settings or {}, mappings or {}, shards, index_type)
     wanted = Wanted([fields] if isinstance(fields, str) else fields, name, chunk, language, changes)
-    options = Options(slices, rate_limit, verify, switch, keep_old, progress, stop)
+    _require(
+        engine is None or (remote is None) == (engine.source is None),
+        "the engine's processes need the settings of the source's cluster: give remote and engine.source together",
+    )
+    options = Options(slices, rate_limit, verify, switch, keep_old, progress, stop, engine)
     choose = _choosing(source, model, config)
     place = Place(source, remote)
     return (

@@ -44,15 +44,21 @@ class Context:
         return config.model_copy(update={"connection": connection})
 
     @cached_property
-    def client(self) -> Elasticsearch:
-        """A client for the configured cluster, else for the node that ``up`` started."""
-        if self.config.connection.urls:
-            return connect(self.config.connection)
+    def connection(self) -> ConnectionSettings:
+        """How to reach the configured cluster, else the node that ``up`` started."""
+        settings = self.config.connection
+        if settings.urls:
+            return settings
         running = node.running()
-        return connect(self.config.connection, default_url=running.url if running else DEFAULT_URL)
+        return settings.model_copy(update={"url": running.url if running else DEFAULT_URL})
 
-    def remote(self, name: str) -> Elasticsearch:
-        """Return a client for another cluster of the settings file.
+    @cached_property
+    def client(self) -> Elasticsearch:
+        """A client for that cluster."""
+        return connect(self.connection)
+
+    def remote(self, name: str) -> ConnectionSettings:
+        """Return how to reach another cluster of the settings file.
 
         Raises:
             ConfigError: none of that name is configured, or it has no URL.
@@ -62,7 +68,7 @@ class Context:
             known = ", ".join(sorted(self.config.remotes)) or "none"
             what = "has no url" if settings is not None else f"is not configured; configured: {known}"
             raise ConfigError(f"remote cluster {name!r} {what}", hint="List it under remotes in es-semantic.yml.")
-        return connect(settings)
+        return settings
 
     def field_name(self, index: str, name: str | None) -> str:
         """Return the semantic field to work on: the one asked for, else the one configured for this index."""

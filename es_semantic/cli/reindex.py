@@ -15,11 +15,13 @@ from es_semantic.cli.context import Context
 from es_semantic.cli.options import Json, ModelName, Name, names
 from es_semantic.cli.output import out, print_json, say, table
 from es_semantic.cli.progress import reindex_progress
+from es_semantic.cluster.client import connect
 from es_semantic.config import ModelSettings
 from es_semantic.errors import UsageError
 from es_semantic.reindex.disk import size
 from es_semantic.reindex.estimate import Estimate
 from es_semantic.reindex.files.columns import SUFFIXES
+from es_semantic.reindex.on_ray import RayEngine
 from es_semantic.reindex.report import ReindexReport
 
 DEAD_LETTERS = 3
@@ -67,6 +69,9 @@ def reindex(
             "none with --remote.",
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local; or ray: the first pass runs on the Ray cluster of the settings.")
+    ] = "local",
     keep_old: Annotated[bool, typer.Option("--keep-old/--drop-old", help="Whether the old index stays.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and change nothing.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Give up the unfinished job, and delete TARGET.")] = False,
@@ -79,7 +84,7 @@ def reindex(
     stopped, because the copy is not what the source is.
     """
     context: Context = ctx.obj
-    there = context.remote(remote) if remote is not None else None
+    there = connect(context.remote(remote)) if remote is not None else None
     if cancel or undo:
         _require_one(cancel=cancel, undo=undo, dry_run=dry_run)
         if cancel:
@@ -95,6 +100,7 @@ def reindex(
             "--changes": changes,
             "--remote": remote,
             "--switch": switch,
+            "--engine": engine != "local",
         }
         _require_none({**others, "--slices": slices != 1, "--verify": verify != "sample"})
         given = {"chunk": chunk, "language": language, "index_type": index_type, "rate_limit": rate_limit}
@@ -120,11 +126,21 @@ def reindex(
         _print_estimate(es_semantic.estimate_reindex(context.client, source, to, **wanted), as_json=as_json)
         return
     how: dict[str, Any] = {"slices": slices, "rate_limit": rate_limit, "verify": verify, "switch": switch}
+    how["engine"] = _engine(context, engine, remote)
     with reindex_progress() as progress:
         report = es_semantic.reindex(context.client, source, to, **wanted, **how, keep_old=keep_old, progress=progress)
     _print_end(report, as_json=as_json)
     if report.counts.failed:
         raise typer.Exit(DEAD_LETTERS)
+
+
+def _engine(context: Context, engine: str, remote: str | None) -> RayEngine | None:
+    if engine not in ("local", "ray"):
+        raise UsageError(f"engine {engine!r} does not exist: local or ray")
+    if engine == "local":
+        return None
+    source = context.remote(remote) if remote is not None else None
+    return RayEngine(context.connection, context.config.ray, source)
 
 
 def is_path(source: str) -> bool:

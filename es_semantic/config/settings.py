@@ -332,10 +332,23 @@ class SemanticFieldSettings(Settings):
         return fields
 
 
+class RaySettings(Settings):
+    """A Ray cluster for ``reindex --engine ray``.
+
+    ``address`` is as ``ray.init`` takes it; without one it is ``RAY_ADDRESS``, else Ray starts on this machine alone.
+    ``actors`` hold the model, one each, on ``cpus_per_actor`` and ``gpus_per_actor`` of the cluster's.
+    """
+
+    address: str | None = None
+    actors: Whole = Field(default=1, ge=1)
+    cpus_per_actor: Annotated[float, Field(ge=0), BeforeValidator(_not_a_bool)] = 1.0
+    gpus_per_actor: Annotated[float, Field(ge=0), BeforeValidator(_not_a_bool)] = 0.0
+
+
 class Config(Settings):
     """The whole file. ``models``, ``rerankers`` and ``remotes`` are named by the user.
 
-    ``remotes`` are other clusters, from which to re-index.
+    ``remotes`` are other clusters, from which to re-index, and ``ray`` is one of Ray, on which to.
 
     The model ``default`` is MiniLM unless they define it; there is no default reranker.
     """
@@ -345,6 +358,7 @@ class Config(Settings):
     models: dict[str, Annotated[ModelSettings, Field(discriminator="provider")]] = {}
     rerankers: dict[str, Annotated[RerankerSettings, Field(discriminator="provider")]] = {}
     remotes: dict[str, ConnectionSettings] = {}
+    ray: RaySettings = RaySettings()
     embedding_cache: EmbeddingCacheSettings = EmbeddingCacheSettings()
     semantic_fields: list[SemanticFieldSettings] = []
 

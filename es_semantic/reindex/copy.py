@@ -103,10 +103,14 @@ class CopyPass:
             ModelUnavailable, ClusterError: model or cluster failed; what was written stays.
         """
         pump = Pump(self)
+        yield from self.through(pump.run(), pump.finish_if_possible)
+
+    def through(self, work: Steps[None], after_failure: Callable[[], Steps[None]]) -> Steps[None]:
+        """Do the work of the pass, and save how far it came in either case."""
         try:
-            yield from pump.run()
+            yield from work
         except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
-            yield from pump.finish_if_possible()
+            yield from after_failure()
             if not isinstance(error, JobTaken):
                 yield from self._save_if_possible()
             raise error

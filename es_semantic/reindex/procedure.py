@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from elasticsearch import Elasticsearch
 
 from es_semantic.cluster.capabilities import BASE64_VECTORS_SINCE, Version, server_version
 from es_semantic.cluster.steps import Request, Steps, optional, url_path
+from es_semantic.embedding import Embedder
 from es_semantic.errors import UsageError
 from es_semantic.reindex.disk import Room, free_bytes, require_room, room_for
 from es_semantic.reindex.document import Whole
@@ -66,7 +68,8 @@ def reindex_steps(
     if place.client is None:
         yield from allow_writes(record, source.name)
     there = yield from open_target(plan, source, wanted, record)
-    running = yield from _running(place, source, version, plan, record, options, resumed=there)
+    bound = plan.bound.fingerprint if plan.bound is not None else None
+    running = yield from _running(place, source, version, plan, record, options, lambda: choose(bound), resumed=there)
     yield from (running.finish() if switched else running.run())
     return running.report
 
@@ -193,6 +196,7 @@ def _running(
     plan: Plan,
     record: Record,
     options: Options,
+    load: Callable[[], Embedder],
     *,
     resumed: bool,
 ) -> Steps[Running]:
@@ -217,6 +221,7 @@ def _running(
         report=report,
         options=options,
         writer=writer,
+        load=load,
         embedding=Embedding(plan.embedder, splitter(plan.embedder, plan.binding.chunking), SILENT),
         version=version,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from es_semantic.cluster.capabilities import Version
 from es_semantic.cluster.steps import Forget, Request, Steps, optional, url_path
+from es_semantic.embedding import Embedder
 from es_semantic.errors import ClusterError, JobStopped, JobTaken, TooManyFailures
 from es_semantic.reindex import switch as switching
 from es_semantic.reindex import verify
@@ -17,6 +18,7 @@ from es_semantic.reindex.deletes import delete_what_is_gone, delete_what_went_la
 from es_semantic.reindex.job import Progress, Record, Switched
 from es_semantic.reindex.known import Target
 from es_semantic.reindex.lanes import Rate, open_lanes
+from es_semantic.reindex.on_ray import Crew, RayEngine, ray_steps
 from es_semantic.reindex.origin import Origin, count
 from es_semantic.reindex.refused import refused_letters, retry_refused
 from es_semantic.reindex.report import Check, ReindexReport, Watcher
@@ -44,7 +46,7 @@ class Options:
     """How a job runs: ``slices`` are read at once, ``rate`` is documents a second at most.
 
     ``verify`` is ``sample`` or ``all``. ``switch`` is how the last writes come along, ``keep_old`` whether the old
-    index stays.
+    index stays. The first pass runs on the ``engine``, None for this process.
     """
 
     slices: int
@@ -54,6 +56,7 @@ class Options:
     keep_old: bool
     watch: Watcher
     stop: Callable[[], bool]
+    engine: RayEngine | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +71,8 @@ class Running:
     options: Options
     writer: CopyWriter
     embedding: Embedding
+    load: Callable[[], Embedder]
+    """Loads the model once more, in another process."""
     version: Version | None
     progress: Progress = field(default_factory=Progress)
     limits: FailureLimits = field(default_factory=FailureLimits)
@@ -157,14 +162,30 @@ class Running:
         """Copy what is unread now; once a part of it is done, vectors may be in the target already."""
         begun = any(len(done) for done in self.progress.done.values()) or self.report.resumed
         slices = self.options.slices if filling else 1
+        one = self.copy_pass(slices=slices, unsure=begun or not filling, until_sure=filling)
         try:
-            yield from self.copy_pass(slices=slices, unsure=begun or not filling, until_sure=filling).run()
+            # What is left after the first pass is little, and by then the model is loaded here.
+            if filling and self.options.engine is not None:
+                yield from ray_steps(one, self.progress.unread(), self._crew(self.options.engine))
+            else:
+                yield from one.run()
         except TooManyFailures as error:
             error.hint = (
                 f"See `es-semantic failures {self.target.index}`; mend the cause and run the same command again, or "
                 "begin with other changes after --cancel."
             )
             raise
+
+    def _crew(self, engine: RayEngine) -> Crew:
+        return Crew(
+            engine=engine,
+            load=self.load,
+            origin=self.origin,
+            target=self.target,
+            slices=self.options.slices,
+            rate=Rate(self.options.rate),
+            letters=self.writer.letters,
+        )
 
     def _delete_gone(self) -> Steps[None]:
         self._tell("deletes")
