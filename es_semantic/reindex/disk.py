@@ -11,8 +11,9 @@ from es_semantic.errors import JobStopped
 from es_semantic.schema.binding import Binding
 
 FLOAT = 4
-GRAPH_LINKS = 2.25
-"""Bytes of a graph for each vector and link (``m``), as measured: 36 at 16 links (docs/elasticsearch-facts.md)."""
+GRAPH_LINKS = 4.5
+"""Bytes of a graph for each vector and link (``m``): 72 at 16 links in a segment of 100,000 random vectors, which are
+the worst case; real ones take half of it (docs/scale.md)."""
 
 CORRECTIONS = 16
 """Bytes beside a quantised vector."""
