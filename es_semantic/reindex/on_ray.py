@@ -31,7 +31,7 @@ from es_semantic.sync.shards import Shard
 INSTALL = "pip install 'es-semantic[ray]'"
 
 PART_NUMBERS = 4_096
-"""Sequence numbers that one task reads, at least."""
+"""Sequence numbers that one task reads, at least where there are enough for all."""
 
 MAX_PARTS = 10_000
 """Tasks of a pass: of a huge index each reads more."""
@@ -125,7 +125,7 @@ def _results(unread: Mapping[Shard, Sequence[Interval]], crew: Crew, *, look: bo
     engine, settings = crew.engine, crew.engine.settings
     source = engine.source or engine.connection
     numbers = sum(last - first + 1 for intervals in unread.values() for first, last in intervals)
-    parts = lanes(unread, max(1, min(MAX_PARTS, numbers // PART_NUMBERS)))
+    parts = lanes(unread, max(crew.slices, min(MAX_PARTS, numbers // PART_NUMBERS)))
     origin = Origin(crew.origin.named, crew.origin.target, None, crew.origin.reader, crew.origin.label)
     reading = Reading(source, engine.connection, origin, crew.target if look else None)
     writing = Writing(engine.connection, source, crew.target, origin, dict(crew.letters))
@@ -134,7 +134,8 @@ def _results(unread: Mapping[Shard, Sequence[Interval]], crew: Crew, *, look: bo
     # Each window is handed on by itself: it is large enough, and counted as soon as it is written.
     data.context.target_max_block_size = data.context.target_min_block_size = 1
     data.context.enable_progress_bars = data.context.print_on_execution_start = False
-    waiting = {"batch_size": 1, "num_cpus": 0, "compute": ray.data.TaskPoolStrategy(size=crew.slices)}
+    tasks = ray.data.TaskPoolStrategy(size=min(crew.slices, len(parts)))
+    waiting = {"batch_size": 1, "num_cpus": 0, "compute": tasks}
     model = {"num_cpus": settings.cpus_per_actor, "num_gpus": settings.gpus_per_actor}
     data = data.map_batches(reading.__call__, **waiting)
     data = data.map_batches(
