@@ -69,7 +69,8 @@ def free_bytes() -> Steps[int | None]:
     nodes = yield from optional(Request("GET", "/_nodes/stats/fs", params), missing=(403,))
     if not nodes:
         return None
-    keys = {"flat_settings": "true", "include_defaults": "true", "filter_path": f"*.{WATERMARK}*"}
+    # Not flat: a filter takes the dots of flat keys for levels, and finds none of them.
+    keys = {"include_defaults": "true", "filter_path": f"*.{WATERMARK}"}
     settings = yield from optional(Request("GET", "/_cluster/settings", keys), missing=(403,))
     return left(nodes["nodes"], watermark(settings or {}))
 
@@ -80,7 +81,9 @@ WATERMARK = "cluster.routing.allocation.disk.watermark.high"
 def watermark(settings: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the high watermark as it is set: ``90%``, ``0.9``, or the bytes that must stay free, such as ``20gb``."""
     for where in ("transient", "persistent", "defaults"):
-        value = settings.get(where, {}).get(WATERMARK)
+        value: Any = settings.get(where)
+        for key in WATERMARK.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
         if value is not None:
             return str(value)
     return f"{HIGH_WATERMARK:.0%}"

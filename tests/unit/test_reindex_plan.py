@@ -171,9 +171,11 @@ def test_what_is_left_below_the_watermark(high: str, total: int, free: int, room
 
 
 def test_the_watermark_as_it_is_set() -> None:
-    key = "cluster.routing.allocation.disk.watermark.high"
-    assert watermark({"defaults": {key: "90%"}, "persistent": {key: "80%"}, "transient": {key: "70%"}}) == "70%"
-    assert watermark({"defaults": {key: "85%"}, "persistent": {}}) == "85%"
+    def high(value: str) -> dict[str, Any]:
+        return {"cluster": {"routing": {"allocation": {"disk": {"watermark": {"high": value}}}}}}
+
+    assert watermark({"defaults": high("90%"), "persistent": high("80%"), "transient": high("70%")}) == "70%"
+    assert watermark({"defaults": high("85%"), "persistent": {}}) == "85%"
     assert watermark({}) == "90%"
 
 
@@ -193,8 +195,8 @@ def test_bytes_of_a_vector() -> None:
         return vector_bytes(bound.model_copy(update={"index_options": options}))
 
     assert bytes_of(type="flat") == 4 * dims
-    assert bytes_of(type="hnsw", m=16) == 4 * dims + 36
-    assert bytes_of(type="int8_hnsw", m=16) == 5 * dims + 16 + 36
+    assert bytes_of(type="hnsw", m=16) == 4 * dims + 72
+    assert bytes_of(type="int8_hnsw", m=16) == 5 * dims + 16 + 72
     assert bytes_of(type="bbq_flat") == 4 * dims + dims / 8 + 16
 
 
