@@ -13,8 +13,7 @@ from es_semantic.reindex.known import Target, standing, stored
 from es_semantic.reindex.mget import Place
 from es_semantic.schema.control import Version
 from es_semantic.sync import bulk
-from es_semantic.sync.control import write_control
-from es_semantic.sync.dead_letters import NOT_THERE, DeadLetter, delete_letter, letter_id, now, put_letter
+from es_semantic.sync.dead_letters import NOT_THERE, DeadLetter, keep_letters, letter_id, now
 from es_semantic.sync.documents import Verdict
 from es_semantic.sync.embed import Embedded
 from es_semantic.sync.observer import Observer
@@ -157,17 +156,9 @@ class CopyWriter:
             )
 
     def _keep_letters(self, written: Sequence[Written]) -> Steps[None]:
-        dead = {self._letter_id(each.document): each for each in written if each.refused or each.failed}
-        gone = [key for each in written if (key := self._letter_id(each.document)) in self.letters and key not in dead]
-        items = [put_letter(self.target.name, self._letter(each)) for each in dead.values()]
-        items += [delete_letter(key, self.letters[key]) for key in gone]
-        if not items:
-            return
-        outcomes = yield from write_control(items)
-        for key, outcome in zip(dead, outcomes, strict=False):
-            self.letters[key] = (outcome.seq_no, outcome.primary_term)
-        for key in gone:
-            del self.letters[key]
+        dead = [self._letter(each) for each in written if each.refused or each.failed]
+        well = (each.document for each in (written if self.letters else ()) if not (each.refused or each.failed))
+        yield from keep_letters(self.target.name, self.letters, dead, map(self._letter_id, well))
 
     def _letter(self, written: Written) -> DeadLetter:
         binding = self.target.binding

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from es_semantic.cluster.steps import Request, Steps, optional, url_path
 from es_semantic.errors import ControlDamaged
 from es_semantic.schema.control import CONTROL_INDEX, Version
 from es_semantic.sync.bulk import Item
-from es_semantic.sync.control import search_control
+from es_semantic.sync.control import search_control, write_control
 
 LONGEST_REASON = 1000
 
@@ -73,6 +73,27 @@ def delete_letter(doc_id: str, version: Version) -> Item:
     """Return the ``_bulk`` line that removes a dead letter by its id in the control index, unless it was renewed."""
     condition = {"if_seq_no": version[0], "if_primary_term": version[1]}
     return [orjson.dumps({"delete": {"_index": CONTROL_INDEX, "_id": doc_id, **condition}})]
+
+
+def keep_letters(name: str, known: dict[str, Version], dead: Iterable[DeadLetter], well: Iterable[str]) -> Steps[None]:
+    """Renew the dead letters of documents that failed, and delete those of documents that are ``well``, by their ids.
+
+    ``known`` are the ids and versions of those that are in the control index, and are kept up. A letter is renewed even
+    where nothing has changed: so whoever was about to delete it, having seen the document as it was before, deletes an
+    older version, which Elasticsearch refuses.
+    """
+    failed = {letter_id(name, letter.index, letter.id, letter.routing): letter for letter in dead}
+    gone = [key for key in dict.fromkeys(well) if key in known and key not in failed]
+    items = [put_letter(name, letter) for letter in failed.values()]
+    items += [delete_letter(key, known[key]) for key in gone]
+    if not items:
+        return
+    outcomes = yield from write_control(items)
+    for key, outcome in zip(failed, outcomes, strict=False):
+        known[key] = (outcome.seq_no, outcome.primary_term)
+    for key in gone:
+        # What another worker has renewed meanwhile is told of by `failures`, which looks at the document.
+        del known[key]
 
 
 def read_letters(name: str, indices: Collection[str]) -> Steps[dict[str, Stored]]:

@@ -9,8 +9,7 @@ from es_semantic.cluster.steps import Steps
 from es_semantic.errors import Forbidden, IndexUnavailable
 from es_semantic.schema.control import Version
 from es_semantic.sync import bulk
-from es_semantic.sync.control import write_control
-from es_semantic.sync.dead_letters import DeadLetter, delete_letter, letter_id, now, put_letter
+from es_semantic.sync.dead_letters import DeadLetter, keep_letters, letter_id, now
 from es_semantic.sync.documents import Document, Updates, Verdict
 from es_semantic.sync.embed import Embedded
 from es_semantic.sync.observer import Observer
@@ -122,26 +121,11 @@ class Writer:
                 )
 
     def _keep_letters(self, results: Sequence[Result]) -> Steps[None]:
-        """Renew the dead letters of documents that failed, and delete those of documents that are well.
-
-        They are renewed even where nothing has changed: so whoever was about to delete one, having seen the document
-        as it was before, deletes an older version, which Elasticsearch refuses.
-        """
-        dead = {self._letter_id(result.work.document): result for result in results if result.failure}
-        well = {
-            self._letter_id(result.work.document)
-            for result in results
-            if self.letters and not result.failure and (result.outcome is None or result.outcome.ok)
-        }
-        gone = [key for key in well if key in self.letters]
-        items = [put_letter(self.updates.name, self._letter(result)) for result in dead.values()]
-        items += [delete_letter(key, self.letters[key]) for key in gone]
-        outcomes = yield from write_control(items)
-        for key, outcome in zip(dead, outcomes, strict=False):
-            self.letters[key] = (outcome.seq_no, outcome.primary_term)
-        for key in gone:
-            # What another worker has renewed meanwhile is told of by `failures`, which looks at the document.
-            del self.letters[key]
+        dead = [self._letter(result) for result in results if result.failure]
+        # Hashing all ids is needed only where there are letters.
+        fine = results if self.letters else ()
+        well = [each.work.document for each in fine if not each.failure and (each.outcome is None or each.outcome.ok)]
+        yield from keep_letters(self.updates.name, self.letters, dead, map(self._letter_id, well))
 
     def _letter(self, result: Result) -> DeadLetter:
         document = result.work.document

@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from es_semantic.config import SentenceTransformersModel
-from es_semantic.embedding.engines import BULK, bulk
+from es_semantic.embedding.engines import BULK, bulk, prepare
 from es_semantic.embedding.engines.choice import MIN_COSINE
 from es_semantic.embedding.engines.hardware import no_bf16
+from es_semantic.embedding.engines.openvino_engine import OpenVinoEngine
 from es_semantic.embedding.engines.openvino_model import convert
 from es_semantic.embedding.engines.probes import PROBES
 from es_semantic.embedding.engines.tokens import DocumentTokenizer, library_features
@@ -199,6 +200,21 @@ def test_vectors_that_are_cut_short(tmp_path: Path) -> None:
     found = embedder(engine="openvino", name=folder).embed_documents(MANY)
     assert found.vectors.shape == (len(MANY), 16)
     assert least(found, embedder(engine="torch", name=folder).embed_documents(MANY)) >= MIN_COSINE
+
+
+def test_threads_that_are_limited(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray limits those of an actor, and people those of a process."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    compiled: list[Any] = []
+
+    class Remembering(OpenVinoEngine):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            compiled.append(self._compiled)
+
+    monkeypatch.setattr(prepare, "OpenVinoEngine", Remembering)
+    embedder(engine="openvino", name=small).embed_documents(MANY)
+    assert [model.get_property("INFERENCE_NUM_THREADS") for model in compiled] == [1] * len(compiled) != []
 
 
 def test_a_model_with_two_ways_stays_on_torch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

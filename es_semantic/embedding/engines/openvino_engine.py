@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -35,7 +36,9 @@ class OpenVinoEngine:
         self._converted = converted
         self._tokenizer = DocumentTokenizer(loaded, converted.window)
         self._compiled = _core().compile_model(
-            converted.model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
+            converted.model,
+            "CPU",
+            {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision, **_threads(os.environ)},
         )
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
@@ -96,3 +99,9 @@ def _core() -> Any:
     import openvino
 
     return openvino.Core()
+
+
+def _threads(environ: Mapping[str, str]) -> dict[str, int]:
+    """OpenVINO has threads of its own; whoever limits those of OpenMP, as torch has them, means these as well."""
+    number = environ.get("OMP_NUM_THREADS", "")
+    return {"INFERENCE_NUM_THREADS": int(number)} if number.isdigit() and int(number) else {}
