@@ -13,9 +13,9 @@ from es_semantic.cluster.served import served
 from es_semantic.cluster.steps import Forget, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME, Config
 from es_semantic.embedding.chunking import tokenizer_of
-from es_semantic.errors import ModelError, TooManyFailures, UsageError
+from es_semantic.errors import EsSemanticError, UsageError
 from es_semantic.schema.attach import Change, attach_steps, detach_steps
-from es_semantic.schema.binding import exactly
+from es_semantic.schema.binding import exactly, generation, number_of, read_bindings
 from es_semantic.schema.target import resolve
 from es_semantic.sync.analyze import AnalyzeReport, analyze_steps, unwatched
 from es_semantic.sync.control import forget
@@ -108,8 +108,7 @@ def detach(
         yield from forget([*(yield from resolve(index)).indices], change.field)
     if not purge or dry_run:
         return change, 0
-    target = yield from resolve(index)
-    return change, (yield from purge_steps(target, name=change.field))
+    return change, (yield from _purge_unbound(index, name, change.field))
 
 
 @served
@@ -151,7 +150,7 @@ def sync(
     changes meanwhile is left to the next sync. ``partition`` is ``i/n``: only the documents whose id falls into part i
     of n. ``initial_load`` turns off replicas and periodic refreshes meanwhile, and restores them, even after a kill.
     While the model of the field is being changed (:func:`migrate`), the other model's vectors are brought up to date
-    as well, unless ``model`` is given; the report's ``notes`` tell.
+    as well, unless a ``model`` is given; the report's ``notes`` tell.
 
     Raises:
         NotAttached: the index has no semantic field of that name.
@@ -163,7 +162,7 @@ def sync(
     options = Options(parse_partition(partition), progress, SILENT, stop)
     worker = yield from worker_for(index, name, model, config, options)
     report = yield from one_sync(worker, initial_load=initial_load)
-    yield from _sync_beside(worker, report, index, model, config, options)
+    yield from _sync_beside(worker, report, index, config, options)
     return report
 
 
@@ -183,7 +182,8 @@ def follow(
 
     ``indices`` are names, or a mapping from each to its semantic field where that is not ``name``. What can pass, such
     as an overloaded cluster or a model that does not answer, is tried again for ever; ``events`` and ``observer`` tell.
-    While the model of a field is being changed (:func:`migrate`), both models' vectors are kept up to date.
+    While the model of a field is being changed (:func:`migrate`), both models' vectors are kept up to date, unless a
+    ``model`` is given.
 
     Raises:
         Forbidden, FingerprintMismatch, ControlDamaged, TooManyFailures: somebody has to do something.
@@ -221,18 +221,27 @@ def status(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[Status]:
 
 
 def _sync_beside(
-    worker: Worker, report: SyncReport, index: str, model: Model, config: Config | None, options: Options
+    worker: Worker, report: SyncReport, index: str, config: Config | None, options: Options
 ) -> Steps[None]:
     """While the model of a field is being changed, bring the other model's field up to date as well, if that can be."""
-    for field in worker.beside:
-        if model is not None:
-            report.notes.append(f"{field!r}, of another model, was left to whoever syncs without naming a model")
-            continue
+    for field in worker.beside if report.complete else ():
         try:
             other = yield from worker_for(index, exactly(field), None, config, options)
             done = yield from one_sync(other)
-        except (ModelError, TooManyFailures) as error:
+        except EsSemanticError as error:
             report.notes.append(f"{field!r}, of another model, could not be brought up to date: {error.what}")
         else:
             counts = f"{done.embedded} embedded, {done.unchanged} already true, {done.failed} failed"
             report.notes.append(f"{field!r}, of another model: {counts}")
+
+
+def _purge_unbound(index: str, name: str, field: str) -> Steps[int]:
+    """Remove what a detached field has stored, at whichever places changes of its model have had for it."""
+    target = yield from resolve(index)
+    bound = read_bindings(target.mapping, index=target.name).fields
+    mapped = [each for each in target.mapping.get("properties", {}) if each not in bound]
+    places = [each for each in mapped if each == field or generation(name, number_of(name, each)) == each]
+    removed = 0
+    for place in places:
+        removed += yield from purge_steps(target, name=place)
+    return removed

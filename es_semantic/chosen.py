@@ -91,6 +91,7 @@ def worker_for(index: str, name: str, model: Model, config: Config | None, optio
     embedder = yield Compute(lambda: behind_cache(choose(binding.fingerprint, target.name), model, config))
     worker = yield from start(target, binding, embedder, version, name=place, options=options)
     bindings = read_bindings(target.mapping, index=target.name)
-    # Who asks for one of two fields by its own place wants that one alone.
-    worker.beside = tuple(bindings.beside(place)) if bindings.name_of(place) == name else ()
+    # Who asks for one of two fields by its own place, or brings a model, wants that one alone.
+    alone = bindings.name_of(place) != name or model is not None
+    worker.beside = () if alone else tuple(bindings.beside(place))
     return worker

@@ -27,11 +27,11 @@ def detach(
         ctx.obj.client, index, name=field, template=template, purge=purge, dry_run=dry_run
     )
     if dry_run and purge and not as_json:
-        out.print(f"# then removes {field!r} from every document that has it, by scripted bulk updates\n")
+        out.print(f"# then removes {change.field!r} from every document that has it, by scripted bulk updates\n")
     print_change(change, dry_run=dry_run, as_json=as_json, verb="detached from", purged=purged)
     if as_json or dry_run:
         return
     if purge:
-        out.print(f"Removed {field!r} from {purged} documents.")
+        out.print(f"Removed {change.field!r} from {purged} documents.")
     elif change.changed:
         out.print("The documents keep their stored values; `detach --purge` removes them.")

@@ -44,7 +44,7 @@ def prepare_steps(
         bound.source,
         lambda: wanted,
         load_tokenizer=lambda: tokenizer_of(embedder),
-        chunk=chunk if field != family.prepared else "auto",
+        chunk=chunk,
         language=bound.analysis.language if bound.analysis is not None else None,
         name=field,
         stands_for=family.name,
@@ -75,6 +75,11 @@ def _place(family: Family, wanted: Fingerprint) -> str:
         )
     if family.prepared is None:
         return family.next_place()
+    if family.prepared in family.leaving:
+        raise BindingConflict(
+            f"what was prepared for semantic field {family.name!r} of {index!r} is being given up",
+            hint=f"Let that come to its end first: es-semantic migrate {index} cancel{family.option}",
+        )
     prepared = family.binding(family.prepared).fingerprint
     if not _is_same(prepared, wanted, index):
         raise BindingConflict(

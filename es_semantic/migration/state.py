@@ -47,10 +47,8 @@ def state_of(family: Family, notes: tuple[str, ...] = ()) -> Steps[Migration]:
 
 
 def _phase(family: Family, serving: Status, other: Status | None) -> Phase:
-    if family.leaving:
-        return "dropping"
-    if other is None:
-        return "none"
+    if other is None or other.field in family.leaving:
+        return "dropping" if family.leaving else "none"
     if family.before is not None:
         return "switched"
     return "ready" if other.pending <= serving.pending and not other.unread else "preparing"

@@ -11,17 +11,17 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from es_semantic.cluster.steps import Compute, Pause, Steps
+from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import ConnectionSettings, RaySettings
 from es_semantic.embedding import Embedder
 from es_semantic.errors import EsSemanticError, MissingExtra, ModelUnavailable, UsageError
 from es_semantic.reindex.copy import CopyPass
 from es_semantic.reindex.known import Target
-from es_semantic.reindex.lanes import Rate, lanes
+from es_semantic.reindex.lanes import lanes
 from es_semantic.reindex.origin import Origin
 from es_semantic.reindex.tasks import PART, WINDOW, Done, EmbeddingTask, Reading, Writing
 from es_semantic.schema.control import Version
@@ -59,7 +59,7 @@ class Crew:
     origin: Origin
     target: Target
     slices: int
-    rate: Rate
+    rate: float | None
     letters: Mapping[str, Version]
 
 
@@ -80,14 +80,13 @@ def _consume(one: CopyPass, unread: Mapping[Shard, Sequence[Interval]], crew: Cr
         try:
             while (done := (yield Compute(lambda: _next(results)))) is not None:
                 yield from one.finish(done.window, done.written)
-                if seconds := crew.rate.pause(len(done.written)):
-                    # What is not fetched holds up what comes after it, back to the reading.
-                    yield Pause(seconds)
                 one.report.complete = not one.stop()
                 if not one.report.complete:
                     return
         finally:
-            results.close()
+            # Where an event loop gives up waiting, its thread may still be in there.
+            with suppress(ValueError):
+                results.close()
 
 
 def _nothing() -> Steps[None]:
@@ -107,10 +106,12 @@ def _running(settings: RaySettings) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Said: else Ray would join whatever cluster was last started on this machine.
+    address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
     try:
-        ray.init(address=settings.address, include_dashboard=None, log_to_driver=False, logging_level="ERROR")
-    except ConnectionError as error:
-        what = f"no Ray cluster answers at {settings.address or os.environ.get('RAY_ADDRESS')!r}: {error}"
+        ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError) as error:
+        what = f"Ray cannot be reached at {address!r}: {error}"
         raise ModelUnavailable(what, hint="See ray.address in es-semantic.yml.") from error
     try:
         yield
@@ -127,15 +128,16 @@ def _results(unread: Mapping[Shard, Sequence[Interval]], crew: Crew, *, look: bo
     numbers = sum(last - first + 1 for intervals in unread.values() for first, last in intervals)
     parts = lanes(unread, max(crew.slices, min(MAX_PARTS, numbers // PART_NUMBERS)))
     origin = Origin(crew.origin.named, crew.origin.target, None, crew.origin.reader, crew.origin.label)
-    reading = Reading(source, engine.connection, origin, crew.target if look else None)
+    at_once = min(crew.slices, len(parts))
+    rate = None if crew.rate is None else crew.rate / at_once
+    reading = Reading(source, engine.connection, origin, crew.target if look else None, rate)
     writing = Writing(engine.connection, source, crew.target, origin, dict(crew.letters))
     _require_picklable(crew.load)
     data = ray.data.from_items([{PART: pickle.dumps(part)} for part in parts], override_num_blocks=len(parts))
     # Each window is handed on by itself: it is large enough, and counted as soon as it is written.
     data.context.target_max_block_size = data.context.target_min_block_size = 1
     data.context.enable_progress_bars = data.context.print_on_execution_start = False
-    tasks = ray.data.TaskPoolStrategy(size=min(crew.slices, len(parts)))
-    waiting = {"batch_size": 1, "num_cpus": 0, "compute": tasks}
+    waiting = {"batch_size": 1, "num_cpus": 0, "compute": ray.data.TaskPoolStrategy(size=at_once)}
     model = {"num_cpus": settings.cpus_per_actor, "num_gpus": settings.gpus_per_actor}
     data = data.map_batches(reading.__call__, **waiting)
     data = data.map_batches(
@@ -156,11 +158,10 @@ def _next(results: Any) -> Done | None:
         EsSemanticError: a task has raised it.
         ModelUnavailable: something else went wrong there.
     """
-    from ray.exceptions import RayError
-
     try:
         batch = next(results, None)
-    except RayError as error:
+    except Exception as error:
+        # Ray has many kinds, and some of its parts raise others.
         last = (str(error).strip().splitlines() or [""])[-1]
         raise ModelUnavailable(
             f"the job failed on Ray with {type(error).__name__}: {last}",

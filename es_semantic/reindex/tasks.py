@@ -7,6 +7,8 @@ the place of a window, because Ray keeps of an exception only its text.
 from __future__ import annotations
 
 import pickle
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +21,7 @@ from es_semantic.errors import EsSemanticError
 from es_semantic.reindex.copy import CopyWindow
 from es_semantic.reindex.document import Copied
 from es_semantic.reindex.known import Target, with_known
+from es_semantic.reindex.lanes import Rate
 from es_semantic.reindex.origin import Origin
 from es_semantic.reindex.writer import CopyWriter, Written
 from es_semantic.schema.control import Version
@@ -34,6 +37,8 @@ Part = Mapping[Shard, Sequence[Interval]]
 
 Batch = Mapping[str, Any]
 """One column of bytes."""
+
+RECURSION_LIMIT = 10_000
 
 PART = "part"
 WINDOW = "window"
@@ -58,13 +63,19 @@ class Reading:
     connection: ConnectionSettings
     origin: Origin
     known: Target | None
+    rate: float | None
+    """Documents a second of this task; None for as fast as it goes."""
 
     def __call__(self, batch: Batch) -> Iterator[dict[str, list[bytes]]]:
         """Yield the windows of each part, each by itself."""
+        allow_deep_documents()
+        rate = Rate(self.rate)
         try:
             for packed in batch[PART]:
                 for window in self.windows(pickle.loads(packed)):
+                    count = len(window.documents)
                     yield {WINDOW: [pickle.dumps(window)]}
+                    time.sleep(rate.pause(count))
         except EsSemanticError as error:
             yield {WINDOW: [pickle.dumps(error)]}
 
@@ -130,6 +141,7 @@ class Writing:
 
     def __call__(self, batch: Batch) -> dict[str, list[bytes]]:
         """Return what became of each window."""
+        allow_deep_documents()
         return {WINDOW: [_handed_on(packed, self._write) for packed in batch[WINDOW]]}
 
     def _write(self, window: CopyWindow) -> Done:
@@ -138,6 +150,11 @@ class Writing:
             writer = CopyWriter(self.target, SILENT, asked.versions, letters=dict(self.letters))
             written = run(client, writer.write(window.documents, window.embedded))
         return Done(CopyWindow(covered=window.covered), [_light(each) for each in written])
+
+
+def allow_deep_documents() -> None:
+    """Let Python's JSON parser read documents as deep as Elasticsearch takes them, as the command line does."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
 
 
 def _handed_on(packed: bytes, work: Callable[[CopyWindow], Any]) -> bytes:

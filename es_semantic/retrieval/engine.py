@@ -32,7 +32,7 @@ from es_semantic.retrieval.page import (
     shaped,
     with_true_scores,
 )
-from es_semantic.retrieval.query_vectors import Failed, Models, has_texts, with_vectors
+from es_semantic.retrieval.query_vectors import Failed, Models, names_semantic_fields, with_vectors
 from es_semantic.retrieval.refusals import CALLERS_FAULT, out_of_time, refused, refused_search
 from es_semantic.retrieval.reranked import Rerankers
 from es_semantic.retrieval.ties import STABLE, Tie, ties_of
@@ -88,7 +88,7 @@ class Answer:
 
 def bound_steps(query: Query, models: Models, rerankers: Rerankers) -> Steps[Answer]:
     """Run a query as :func:`answer_steps` does, and again where the bindings that it went by have changed under it."""
-    if not has_multi_field(query.root) and not has_texts(query.root):
+    if not has_multi_field(query.root) and not names_semantic_fields(query.root):
         return answer_steps(query, models, rerankers)
     return with_fresh_bindings(
         query.index,
@@ -110,7 +110,7 @@ def answer_steps(
     started = time.perf_counter()
     root, found = query.root, Found()
     failed: Failed = {}
-    if has_multi_field(root) or has_texts(root):
+    if has_multi_field(root) or names_semantic_fields(root):
         bindings = (yield from bindings_of(query.index)) if bindings is None else bindings
         root, failed = yield from with_vectors(expanded(root, bindings), bindings, models, query.deadline)
         _degrade(query, root, found, failed)

@@ -22,7 +22,7 @@ from es_semantic.errors import (
 )
 from es_semantic.retrieval.semantic import vector_field
 from es_semantic.retrieval.tree.nodes import Diversify, Knn, Retriever, Vector, changed, walk
-from es_semantic.schema.binding import Binding, Bindings
+from es_semantic.schema.binding import Binding, Bindings, places_of
 
 MAX_REMEMBERED = 1_000
 """Query vectors kept in memory, for all models together."""
@@ -42,9 +42,18 @@ class Models:
     named: Callable[[str], Embedder | None]
 
 
-def has_texts(root: Retriever) -> bool:
-    """Return whether the tree holds a text to embed."""
-    return any(isinstance(node, Knn | Diversify) and node.query_vector_builder is not None for _, node in walk(root))
+def names_semantic_fields(root: Retriever) -> bool:
+    """Return whether a retriever of the tree may mean a semantic field by its name: without a vector of its own."""
+    return any(_has_text(node) or _is_bare(node) for _, node in walk(root))
+
+
+def _has_text(node: Retriever) -> bool:
+    return isinstance(node, Knn | Diversify) and node.query_vector_builder is not None
+
+
+def _is_bare(node: Retriever) -> bool:
+    """Say whether documents are compared with each other alone, by whatever vectors they have under a name."""
+    return isinstance(node, Diversify) and node.query_vector is None and node.query_vector_builder is None
 
 
 def with_vectors(
@@ -89,6 +98,9 @@ def with_vectors(
         vectors[path] = (vector, field, stamp if isinstance(node, Knn) else ())
 
     def put(path: str, node: Retriever) -> Retriever:
+        if isinstance(node, Diversify) and _is_bare(node):
+            place, binding = semantic_field(node.field, bindings)
+            return node if binding is None else node.model_copy(update={"field": vector_field(str(place), binding)})
         if path not in vectors:
             return node
         vector, field, stamp = vectors[path]
@@ -113,10 +125,9 @@ def semantic_field(field: str, bindings: Mapping[str, Bindings]) -> tuple[str | 
     """
     name = field.removesuffix(".vector").removesuffix(".chunks")
     found: dict[tuple[str, str], tuple[str, Binding]] = {}
-    for index, each in bindings.items():
-        binding = each.fields.get(place := each.place(name))
-        if binding is not None and field != name:
-            found.setdefault((place, binding.stamp), (index, binding))
+    for index, place in (places_of(bindings, name) if field != name else {}).items():
+        binding = bindings[index].fields[place]
+        found.setdefault((place, binding.stamp), (index, binding))
     if len(found) > 1:
         ((_, one), (first, _)), ((_, other), (second, _)), *_ = found.items()
         what = "mixes models" if one != other else "is at different places"

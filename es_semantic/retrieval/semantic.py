@@ -9,7 +9,7 @@ from typing import Any
 
 from es_semantic.errors import NotAttached
 from es_semantic.retrieval.tree.nodes import Json, Knn, Vector
-from es_semantic.schema.binding import Binding, Bindings
+from es_semantic.schema.binding import Binding, Bindings, places_of
 
 MIN_CANDIDATES = 200
 MAX_CANDIDATES = 10_000
@@ -73,8 +73,7 @@ def groups(bindings: Mapping[str, Bindings], names: Sequence[str], *, index: str
     found: dict[tuple[str, str], dict[str, Binding]] = {}
     labels: dict[str, str] = {}
     for name in names:
-        places = {concrete: each.place(name) for concrete, each in bindings.items()}
-        having = {concrete: place for concrete, place in places.items() if place in bindings[concrete].fields}
+        having = places_of(bindings, name)
         if not having:
             raise NotAttached(f"index {index!r} has no semantic field {name!r}", hint="Use --name.")
         for concrete, place in having.items():

@@ -71,6 +71,11 @@ def attach_steps(
     target = yield from _target(index, template=template)
     bindings = _known_bindings(target) or _templates_bindings(target)
     name = bindings.place(name)
+    if name in bindings.leaving:
+        raise BindingConflict(
+            f"the values that field {name!r} of {target.name!r} had for another model are being removed",
+            hint=f"Let that come to its end first: es-semantic migrate {target.name} drop",
+        )
     checks.require_writable(target)
     checks.require_text_fields(target, fields, name=name)
     control = () if (yield from control_exists()) else (create_request(),)
@@ -121,12 +126,13 @@ def detach_steps(
     """
     target = yield from _target(index, template=template)
     bindings = _known_bindings(target) or Bindings()
-    alone, name = not name.startswith(EXACTLY), bindings.place(name)
+    exact, name = name.startswith(EXACTLY), bindings.place(name)
     if not bindings.fields or (name not in bindings.fields and checks.is_semantic_field(target.mapping, name)):
         return Change(target.name, target.kind, name, None, (), changed=False)
     binding = bindings.one(exactly(name), index=target.name)
     known = bindings.name_of(name)
-    if alone and (bindings.beside(name) or known in bindings.leaving.values()):
+    others = bindings.beside(name) or known in bindings.leaving.values()
+    if others and not (exact and bindings.place(known) != name):
         raise BindingConflict(
             f"the model of semantic field {known!r} of {target.name!r} is being changed",
             hint=f"End that first: es-semantic migrate {target.name} drop (or cancel).",

@@ -10,6 +10,7 @@ model.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -141,13 +142,19 @@ class Bindings(BaseModel):
         return {*self.fields, *self.leaving}
 
     def served_by(self, name: str, field: str) -> Bindings:
-        """Return these bindings with a field that serves under a name."""
+        """Return these bindings with a field that serves under a name, if it is bound and not leaving."""
+        if field not in self.fields or field in self.leaving:
+            return self
         others = {key: place for key, place in self.serving.items() if key != name}
         return self.model_copy(update={"serving": others if field == name else {**others, name: field}})
 
+    def kinds(self, field: str) -> set[tuple[str, str]]:
+        """Return place and model of every field that stands for the same name as this one."""
+        return {(each, self.fields[each].stamp) for each in (field, *self.beside(field)) if each not in self.leaving}
+
     def leaves(self, field: str) -> Bindings:
-        """Return these bindings with a bound field noted as leaving."""
-        if field not in self.fields:
+        """Return these bindings with a bound field noted as leaving, unless it serves."""
+        if field not in self.fields or self.place(self.name_of(field)) == field:
             return self
         return self.model_copy(update={"leaving": {**self.leaving, field: self.name_of(field)}})
 
@@ -208,6 +215,23 @@ def number_of(name: str, field: str) -> int:
     """Return which of a name's fields this is, from 1 on."""
     number = field.removeprefix(f"{name}_")
     return int(number) if field != name and number.isdigit() else 1
+
+
+def places_of(bindings: Mapping[str, Bindings], name: str) -> dict[str, str]:
+    """Return by index the place to search for a name, of those indices that have it.
+
+    That is the one that serves. But while a change of models reaches one index after the other, all are searched at a
+    place, of one model, that all of them still have, if there is one: both are kept up to date.
+    """
+    serving = {index: place for index, each in bindings.items() if (place := each.place(name)) in each.fields}
+    kinds = Counter((place, bindings[index].fields[place].stamp) for index, place in serving.items())
+    if len(kinds) < 2:
+        return serving
+    common = set.intersection(*(bindings[index].kinds(place) for index, place in serving.items()))
+    if not common:
+        return serving
+    place, _ = max(sorted(common), key=lambda kind: kinds[kind])
+    return dict.fromkeys(serving, place)
 
 
 def bm25_fields_of(bindings: Iterable[Binding]) -> list[str]:

@@ -14,6 +14,9 @@ from es_semantic.schema.target import Target, resolve, with_template
 Change = Callable[[Bindings], Bindings]
 """Returns the bindings of an index as they shall be; the same ones to leave it as it is."""
 
+TRIES = 3
+"""Times that bindings are changed and looked at again: somebody else may change them in the same moment."""
+
 
 def rebind(index: str, change: Change) -> Steps[bool]:
     """Change the bindings of every index behind a name, and say whether there was anything to change.
@@ -26,20 +29,22 @@ def rebind(index: str, change: Change) -> Steps[bool]:
         Forbidden: the privilege `manage` is missing.
         SchemaError: somebody else has changed ``_meta`` at the same time.
     """
-    mappings = yield Request("GET", url_path("/{}/_mapping", index))
-    requests = rebinding_requests(mappings, change)
-    requests += yield from _template_requests(index, change)
-    for request in requests:  # noqa: UP028 (a list cannot be sent the answers)
-        yield request
-    if requests:
+    changed = False
+    for _ in range(TRIES):
+        # The template first: an index that it makes meanwhile is then like the others.
+        requests = yield from _template_requests(index, change)
+        mappings = yield Request("GET", url_path("/{}/_mapping", index))
+        requests += rebinding_requests(mappings, change)
+        if not requests:
+            return changed
+        for request in requests:  # noqa: UP028 (a list cannot be sent the answers)
+            yield request
+        changed = True
         yield Forget()
-        now = yield Request("GET", url_path("/{}/_mapping", index))
-        if rebinding_requests({each: now[each] for each in mappings.keys() & now.keys()}, change):
-            # Elasticsearch has no optimistic locking for mappings.
-            raise SchemaError(
-                f"somebody else changed the _meta of {index!r} at the same time", hint="Run the same command again."
-            )
-    return bool(requests)
+    # Elasticsearch has no optimistic locking for mappings.
+    raise SchemaError(
+        f"somebody else changed the _meta of {index!r} at the same time", hint="Run the same command again."
+    )
 
 
 def rebinding_requests(mappings: Mapping[str, Any], change: Change) -> list[Request]:

@@ -153,7 +153,10 @@ class _Following:
         """Follow these fields as well, beside the one that serves under the name, and no others any more."""
         key = (index, name)
         known = {subject.name: subject for subject in self.beside.get(key, ())}
-        self.beside[key] = [known.get(each) or _Subject(index, each, beside=True) for each in map(exactly, fields)]
+        wanted = list(map(exactly, fields))
+        self.beside[key] = [known.get(each) or _Subject(index, each, beside=True) for each in wanted]
+        for gone in known.keys() - set(wanted):
+            self.options.observer.lag(index, known[gone].field, 0, 0.0)
         own = [subject for subject in self.subjects if not subject.beside]
         self.subjects = own + [subject for several in self.beside.values() for subject in several]
 

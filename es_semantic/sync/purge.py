@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -25,12 +25,13 @@ def unwatched(removed: int) -> None:
     """Report no progress."""
 
 
-def purge_steps(target: Target, *, name: str, watch: Watch = unwatched) -> Steps[int]:
+def purge_steps(target: Target, *, name: str, watch: Watch = unwatched, leave_out: Sequence[str] = ()) -> Steps[int]:
     """Remove the object ``name`` from every document that has one, and return how many had.
 
-    Scripted bulk updates do it, because they run no ingest pipeline: ``_update_by_query`` would run the owner's
-    pipelines over every document once more. A point in time makes sure that every document is seen once, though each
-    one changed leaves its place and copies of a shard refresh at different times.
+    Indices to ``leave_out`` are those that must not be written. Scripted bulk updates do it, because they run no ingest
+    pipeline: ``_update_by_query`` would run the owner's pipelines over every document once more. A point in time makes
+    sure that every document is seen once, though each one changed leaves its place and copies of a shard refresh at
+    different times.
 
     Raises:
         RequestFailed: some documents could not be changed; running it again goes on with these.
@@ -39,14 +40,15 @@ def purge_steps(target: Target, *, name: str, watch: Watch = unwatched) -> Steps
         return 0
     yield Request("POST", url_path("/{}/_refresh", target.name))
     removed = yield from with_pit(
-        target.name, lambda pit: _remove_all(target, name, pit, watch), max_size=target.max_result_window
+        target.name, lambda pit: _remove_all(target, name, pit, watch, leave_out), max_size=target.max_result_window
     )
     yield Request("POST", url_path("/{}/_refresh", target.name))
     return removed
 
 
-def _remove_all(target: Target, name: str, pit: PointInTime, watch: Watch) -> Steps[int]:
-    body = {"query": {"exists": {"field": name}}, "_source": False, "stored_fields": ["_routing"]}
+def _remove_all(target: Target, name: str, pit: PointInTime, watch: Watch, leave_out: Sequence[str]) -> Steps[int]:
+    query = {"bool": {"filter": [{"exists": {"field": name}}], "must_not": [{"terms": {"_index": list(leave_out)}}]}}
+    body = {"query": query, "_source": False, "stored_fields": ["_routing"]}
     removed = 0
     after: list[Any] | None = None
     while True:

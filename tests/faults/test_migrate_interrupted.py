@@ -9,6 +9,7 @@ from elasticsearch import Elasticsearch
 
 import es_semantic
 from es_semantic.cluster.steps import Request
+from es_semantic.migration import remove
 from tests.driving import Driver, Killed
 from tests.embedder import TinyEmbedder
 from tests.migrating import provide
@@ -54,6 +55,7 @@ class Cut:
 @pytest.fixture
 def index(client: Elasticsearch, make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch) -> str:
     provide(monkeypatch, OLD, OTHER)
+    monkeypatch.setattr(remove, "SETTLE", 0.0)
     index = make_index({"title": {"type": "text"}})
     es_semantic.attach(client, index, "title", model=OLD, chunk="never")
     for doc_id, document in TEXTS.items():

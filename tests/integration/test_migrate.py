@@ -12,6 +12,7 @@ import es_semantic
 from es_semantic.cluster.steps import run
 from es_semantic.embedding import Embeddings
 from es_semantic.errors import FingerprintMismatch, ModelUnavailable
+from es_semantic.migration import remove
 from es_semantic.schema.ranking import Ranking
 from es_semantic.schema.tuned import store_ranking
 from tests.embedder import TinyEmbedder
@@ -41,6 +42,8 @@ class Failing(TinyEmbedder):
 
 @pytest.fixture(autouse=True)
 def models(monkeypatch: pytest.MonkeyPatch) -> Models:
+    """There are no other processes here that search by older bindings."""
+    monkeypatch.setattr(remove, "SETTLE", 0.0)
     return provide(monkeypatch, OLD, OTHER, TinyEmbedder("third", 32))
 
 
@@ -133,8 +136,8 @@ def test_a_worker_without_the_new_model_goes_on_with_the_old(client: Elasticsear
     assert note == "'semantic_2', of another model, could not be brought up to date: model newer is away"
     assert untrue(client, index, ["title"], OLD) == {}
     client.index(index=index, id="6", document={"title": "a boat without oars"})
-    (note,) = es_semantic.sync(client, index, model=OLD).notes
-    assert note == "'semantic_2', of another model, was left to whoever syncs without naming a model"
+    # Who brings a model wants nothing done with another.
+    assert es_semantic.sync(client, index, model=OLD).notes == []
 
 
 def test_interrupted_it_goes_on(client: Elasticsearch, index: str, models: Models) -> None:
@@ -201,6 +204,64 @@ def test_compared_in_the_index_itself(client: Elasticsearch, index: str) -> None
         assert shared.value == 1.0  # All four documents are among the first ten of either.
         assert all(result.modes["knn"].runs for result in found.models.values())
         es_semantic.switch_migration(client, index)
+
+
+def test_an_alias_of_indices_that_change_one_after_the_other(
+    client: Elasticsearch, index: str, make_index: MakeIndex
+) -> None:
+    other = make_index({"title": {"type": "text"}})
+    es_semantic.attach(client, other, "title", model=OLD, chunk="never")
+    client.index(index=other, id="5", document={"title": "a heron in the reeds"})
+    es_semantic.sync(client, other)
+    both = f"{index}-both"
+    client.indices.update_aliases(actions=[{"add": {"indices": [index, other], "alias": both}}])
+
+    def found() -> None:
+        for text, doc_id in ((TEXTS["2"], "2"), ("a heron in the reeds", "5")):
+            best = es_semantic.search(client, both, text, size=1).hits[0]
+            assert (best.id, set(best.source)) == (doc_id, {"title"})
+            assert best.legs["knn"].score > 0.99
+            nearest = {"field": "semantic.vector", "k": 1, "num_candidates": 10}
+            text_of = {"query_vector_builder": {"text_embedding": {"model_text": text}}}
+            answer = es_semantic.retrieve(client, both, retriever={"knn": {**nearest, **text_of}})
+            assert answer["hits"]["hits"][0]["_id"] == doc_id
+
+    for each in (index, other):
+        prepared(client, each)
+        found()
+    for each in (index, other):
+        es_semantic.switch_migration(client, each)
+        found()
+    for each in (index, other):
+        es_semantic.drop_migration(client, each)
+        found()
+
+
+def test_documents_like_each_other_are_left_out_by_whatever_serves(client: Elasticsearch, index: str) -> None:
+    """Maximal marginal relevance without a query compares stored vectors, which are at another place by then."""
+    tree = {
+        "diversify": {
+            "type": "mmr",
+            "field": "semantic.vector",
+            "lambda": 0.5,
+            "retriever": {"standard": {"query": {"match_all": {}}}},
+        }
+    }
+    prepared(client, index)
+    es_semantic.switch_migration(client, index)
+    es_semantic.drop_migration(client, index)
+    assert len(es_semantic.retrieve(client, index, retriever=tree)["hits"]["hits"]) == 4
+
+
+def test_purged_after_a_change(client: Elasticsearch, index: str) -> None:
+    """``detach`` and, later, ``detach --purge``: by then nothing says where the values were."""
+    prepared(client, index)
+    es_semantic.switch_migration(client, index)
+    es_semantic.drop_migration(client, index)
+    change, _ = es_semantic.detach(client, index)
+    assert change.field == NEW
+    assert es_semantic.detach(client, index, purge=True)[1] == 4
+    assert all(set(source(client, index, doc_id)) == {"title"} for doc_id in TEXTS)
 
 
 def test_a_tuned_ranking_is_of_one_model(client: Elasticsearch, index: str) -> None:

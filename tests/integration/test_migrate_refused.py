@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import Any
 
 import pytest
 from elasticsearch import Elasticsearch
 
 import es_semantic
+from es_semantic.cluster.steps import run
 from es_semantic.errors import BindingConflict, JobStopped, NotAttached, UsageError
+from es_semantic.schema.attach import detach_steps
+from es_semantic.schema.rebound import rebind
 from tests.faults.workers import POISON, Counting
+from tests.integration.test_attach_streams import MakeStreams, make_streams
 from tests.integration.test_cli import Cli, cli
 from tests.integration.test_migrate import OLD, OTHER, TEXTS, index, models, prepared, served_by
 from tests.migrating import NEW
 from tests.nodes import MakeIndex
 
-__all__ = ["cli", "index", "models"]
+__all__ = ["cli", "index", "make_streams", "models"]
 
 
 def meta(client: Elasticsearch, index: str) -> Any:
@@ -114,6 +119,56 @@ def test_a_name_that_somebody_has(client: Elasticsearch, index: str) -> None:
     assert set(meta(client, index)["es_semantic"]["fields"]) == {"semantic_3", "semantic_4"}
     es_semantic.sync(client, index, name="semantic_3")
     assert es_semantic.search(client, index, TEXTS["1"], name="semantic_3", mode="knn").hits[0].id == "1"
+
+
+def test_a_field_that_is_leaving_is_nobodys(client: Elasticsearch, index: str) -> None:
+    """Giving up was cut off after the unbinding: its place is not attached to, nor prepared, nor served again."""
+    prepared(client, index)
+    run(client, rebind(index, methodcaller("leaves", NEW)))
+    assert es_semantic.migration(client, index).phase == "dropping"
+    with pytest.raises(BindingConflict, match="is being given up"):
+        prepared(client, index)
+    with pytest.raises(UsageError, match="is being dropped"):
+        es_semantic.switch_migration(client, index)
+    run(client, detach_steps(index, name=f"={NEW}"))
+    with pytest.raises(BindingConflict, match="are being removed"):
+        es_semantic.attach(client, index, "title", model=OTHER, name=NEW)
+    with pytest.raises(BindingConflict, match="is being changed"):
+        es_semantic.detach(client, index)
+    assert es_semantic.cancel_migration(client, index).phase == "none"
+    assert served_by(client, index) == "semantic"
+
+
+def test_the_field_that_serves_does_not_leave(client: Elasticsearch, index: str) -> None:
+    """A rollback between the steps of a drop: what serves by then stays."""
+    prepared(client, index)
+    es_semantic.switch_migration(client, index)
+    es_semantic.roll_back_migration(client, index)
+    before = meta(client, index)
+    assert not run(client, rebind(index, methodcaller("leaves", "semantic")))
+    with pytest.raises(BindingConflict, match="is being changed"):
+        run(client, detach_steps(index, name="=semantic"))
+    assert meta(client, index) == before
+
+
+def test_a_read_only_index_of_a_data_stream(client: Elasticsearch, make_streams: MakeStreams) -> None:
+    (stream,) = make_streams()
+    es_semantic.attach(client, stream, "title", model=OLD, chunk="never")
+    es_semantic.sync(client, stream)
+    client.index(index=stream, document={"@timestamp": "2026-01-01", "title": TEXTS["1"]})
+    es_semantic.sync(client, stream)
+    first = sorted(client.indices.get_mapping(index=stream).body)[0]
+    client.indices.rollover(alias=stream)
+    client.indices.put_settings(index=first, settings={"index.blocks.write": True})
+    client.index(index=stream, document={"@timestamp": "2026-01-02", "title": TEXTS["2"]})
+    es_semantic.migrate(client, stream, model=OTHER, chunk="never")
+    with pytest.raises(JobStopped, match="2 documents of"):
+        es_semantic.switch_migration(client, stream)
+    es_semantic.switch_migration(client, stream, allow_missing=True)
+    dropped = es_semantic.drop_migration(client, stream)
+    assert dropped.phase == "none"
+    assert dropped.notes[1] == f"left as they are, because read-only: {first}"
+    client.indices.put_settings(index=first, settings={"index.blocks.write": None})
 
 
 def test_options_of_another_step(cli: Cli, index: str) -> None:
