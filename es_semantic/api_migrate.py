@@ -110,7 +110,8 @@ def switch_migration(
     """Let the prepared model serve all queries from now on, by one change of the mapping's ``_meta``.
 
     First the prepared field is brought up to date. Queries that run finish with the old model, whose field is still
-    there and kept up to date; the next ones, and within two seconds those of every other process, use the new one.
+    there and kept up to date; the next ones, and within two seconds those of every other process, use the new one. So
+    every process that searches must be able to load it: settings first, then the switch.
 
     Raises:
         UsageError: no other model is prepared.
