@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def local_ray() -> Iterator[None]:
 
 @pytest.fixture
 def engine(node_url: str) -> es_semantic.RayEngine:
-    return es_semantic.RayEngine(ConnectionSettings(url=node_url), RaySettings(actors=2))
+    return es_semantic.RayEngine(ConnectionSettings(url=node_url), RaySettings())
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def index(client: Elasticsearch, make_index: MakeIndex) -> str:
 
 def test_the_same_as_without_ray(client: Elasticsearch, index: str, unique: str, engine: es_semantic.RayEngine) -> None:
     reports, kept = [], []
-    for name, where in (("here", None), ("there", engine)):
+    for name, where in (("here", None), ("there", replace(engine, settings=RaySettings(actors=2)))):
         target = f"{unique}-{name}"
         wanted: dict[str, Any] = {"fields": "title", "chunk": "never", "model": Refusing(), "switch": "none"}
         reports.append(es_semantic.reindex(client, index, target, engine=where, verify="all", slices=2, **wanted))
