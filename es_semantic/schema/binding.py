@@ -172,8 +172,8 @@ class Bindings(BaseModel):
         if place in self.fields:
             return self.fields[place]
         if self.fields:
-            known = ", ".join(sorted(self.served()))
-            raise NotAttached(f"index {index!r} has no semantic field {name!r} (it has: {known})", hint="Use --name.")
+            known, asked = ", ".join(sorted(self.served())), name.removeprefix(EXACTLY)
+            raise NotAttached(f"index {index!r} has no semantic field {asked!r} (it has: {known})", hint="Use --name.")
         raise NotAttached(
             f"index {index!r} has no semantic field", hint=f"Run: es-semantic attach {index} --fields FIELD[,FIELD...]"
         )

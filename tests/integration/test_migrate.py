@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from elasticsearch import Elasticsearch
 import es_semantic
 from es_semantic.cluster.steps import run
 from es_semantic.embedding import Embeddings
-from es_semantic.errors import FingerprintMismatch, ModelUnavailable
+from es_semantic.errors import FingerprintMismatch, ModelUnavailable, UsageError
+from es_semantic.evaluation.metrics import NDCG
 from es_semantic.migration import remove
 from es_semantic.schema.ranking import Ranking
 from es_semantic.schema.tuned import store_ranking
@@ -204,6 +206,21 @@ def test_compared_in_the_index_itself(client: Elasticsearch, index: str) -> None
         assert shared.value == 1.0  # All four documents are among the first ten of either.
         assert all(result.modes["knn"].runs for result in found.models.values())
         es_semantic.switch_migration(client, index)
+
+
+def test_compared_by_judgements(client: Elasticsearch, index: str, tmp_path: Path) -> None:
+    judged = tmp_path / "judged.csv"
+    judged.write_text("query,id,grade\n" + "".join(f"{text},{doc_id},1\n" for doc_id, text in TEXTS.items()))
+    prepared(client, index)
+    found = es_semantic.compare_migration(client, index, judgements=judged)
+    assert {name: result.modes["knn"].metrics[NDCG] for name, result in found.models.items()} == {
+        "older (serves)": 1.0,
+        "newer": 1.0,
+    }
+    assert {each.first for each in found.comparisons["hybrid"]} == {"older (serves)"}
+    assert (found.documents, found.missing and found.missing.count) == (4, 0)
+    with pytest.raises(UsageError, match="two ways to say what is searched for"):
+        es_semantic.compare_migration(client, index, judgements=judged, queries=judged)
 
 
 def test_an_alias_of_indices_that_change_one_after_the_other(
