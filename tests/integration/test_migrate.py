@@ -217,7 +217,7 @@ def test_compared_by_judgements(client: Elasticsearch, index: str, tmp_path: Pat
         "older (serves)": 1.0,
         "newer": 1.0,
     }
-    assert {each.first for each in found.comparisons["hybrid"]} == {"older (serves)"}
+    assert {frozenset((each.first, each.second)) for each in found.comparisons["hybrid"]} == {frozenset(found.models)}
     assert (found.documents, found.missing and found.missing.count) == (4, 0)
     with pytest.raises(UsageError, match="two ways to say what is searched for"):
         es_semantic.compare_migration(client, index, judgements=judged, queries=judged)
