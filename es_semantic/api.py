@@ -126,8 +126,8 @@ def analyze(
         Forbidden: a privilege is missing.
         RequestFailed: the cluster is overloaded or read-only, or more than 1,000 documents were refused.
     """
-    _, target, place, binding = yield from bound(index, name)
-    return (yield from analyze_steps(target, binding, name=place, progress=progress))
+    of = yield from bound(index, name)
+    return (yield from analyze_steps(of.target, of.binding, name=of.place, progress=progress))
 
 
 @served
@@ -205,8 +205,8 @@ def failures(index: str, *, name: str = DEFAULT_FIELD_NAME, retry: bool = False)
     Raises:
         NotAttached: the index has no semantic field of that name.
     """
-    _, target, place, binding = yield from bound(index, name)
-    return (yield from failures_steps(target, binding, name=place, retry=retry))
+    of = yield from bound(index, name)
+    return (yield from failures_steps(of.target, of.binding, name=of.place, retry=retry))
 
 
 @served
@@ -216,8 +216,8 @@ def status(index: str, *, name: str = DEFAULT_FIELD_NAME) -> Steps[Status]:
     Raises:
         NotAttached: the index has no semantic field of that name.
     """
-    _, target, place, binding = yield from bound(index, name)
-    return (yield from status_steps(target, binding, name=place))
+    of = yield from bound(index, name)
+    return (yield from status_steps(of.target, of.binding, name=of.place))
 
 
 def _sync_beside(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from es_semantic.cluster.capabilities import Version, server_version
 from es_semantic.cluster.steps import Compute, Steps
@@ -13,7 +14,7 @@ from es_semantic.embedding.choose import cached_embedder, embedder_for
 from es_semantic.reranking.load import load_reranker
 from es_semantic.retrieval.query_vectors import Models
 from es_semantic.retrieval.reranked import Rerankers
-from es_semantic.schema.binding import Binding, read_bindings
+from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.target import Target, resolve
 from es_semantic.sync.worker import Options, Worker, start
 
@@ -64,8 +65,24 @@ def behind_cache(embedder: Embedder, model: Model, config: Config | None) -> Emb
     return caching(embedder, settings.model_copy(update={"max_size": "0"}) if own else settings)
 
 
-def bound(index: str, name: str) -> Steps[tuple[Version | None, Target, str, Binding]]:
-    """Return the server's version, the target, and the place and binding of the field that serves under a name.
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The semantic field that serves under a name: its ``place`` in the mapping of ``target``; ``version`` is the
+    server's, None where these credentials may not know it."""
+
+    version: Version | None
+    target: Target
+    bindings: Bindings
+    place: str
+
+    @property
+    def binding(self) -> Binding:
+        """How it is bound."""
+        return self.bindings.fields[self.place]
+
+
+def bound(index: str, name: str) -> Steps[Bound]:
+    """Look up the field that serves under a name.
 
     The version comes first, because on a server that is too old nothing can be attached.
 
@@ -75,7 +92,8 @@ def bound(index: str, name: str) -> Steps[tuple[Version | None, Target, str, Bin
     version = yield from server_version()
     target = yield from resolve(index)
     bindings = read_bindings(target.mapping, index=target.name)
-    return version, target, bindings.place(name), bindings.one(name, index=target.name)
+    bindings.one(name, index=target.name)
+    return Bound(version, target, bindings, bindings.place(name))
 
 
 def worker_for(index: str, name: str, model: Model, config: Config | None, options: Options) -> Steps[Worker]:
@@ -86,12 +104,11 @@ def worker_for(index: str, name: str, model: Model, config: Config | None, optio
         FingerprintMismatch: the caller's model is not the bound one.
         ModelError: the model cannot be loaded.
     """
-    version, target, place, binding = yield from bound(index, name)
+    of = yield from bound(index, name)
     choose = choosing(model, config)
-    embedder = yield Compute(lambda: behind_cache(choose(binding.fingerprint, target.name), model, config))
-    worker = yield from start(target, binding, embedder, version, name=place, options=options)
-    bindings = read_bindings(target.mapping, index=target.name)
+    embedder = yield Compute(lambda: behind_cache(choose(of.binding.fingerprint, of.target.name), model, config))
+    worker = yield from start(of.target, of.binding, embedder, of.version, name=of.place, options=options)
     # Who asks for one of two fields by its own place, or brings a model, wants that one alone.
-    alone = bindings.name_of(place) != name or model is not None
-    worker.beside = () if alone else tuple(bindings.beside(place))
+    alone = of.bindings.name_of(of.place) != name or model is not None
+    worker.beside = () if alone else tuple(of.bindings.beside(of.place))
     return worker

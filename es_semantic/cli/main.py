@@ -38,6 +38,7 @@ from es_semantic.cli import (
 from es_semantic.cli.context import Context
 from es_semantic.cli.logs import configure
 from es_semantic.cli.output import print_error, print_failure, say
+from es_semantic.cluster.client import allow_deep_documents
 from es_semantic.errors import EsSemanticError, UsageError
 
 INTERRUPTED = 130
@@ -87,8 +88,7 @@ def options(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    # Elasticsearch takes documents nested 1,000 deep, and Python's JSON parser needs two frames a level.
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
+    allow_deep_documents()
     as_json = "--json" in sys.argv
     try:
         _require_text(sys.argv[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from es_semantic.config import DEFAULT_URL, ConnectionSettings
 from es_semantic.errors import ConfigError, MissingExtra
 
 RETRIED_STATUSES = (429, 502, 503, 504)
+
+DEEP = 10_000
+"""Elasticsearch takes documents nested 1,000 deep, and Python's JSON parser needs two frames a level."""
 
 
 def client_options(settings: ConnectionSettings, *, default_url: str = DEFAULT_URL) -> dict[str, Any]:
@@ -35,6 +39,11 @@ def client_options(settings: ConnectionSettings, *, default_url: str = DEFAULT_U
     if settings.username and settings.password:
         options["basic_auth"] = (settings.username, settings.password.get_secret_value())
     return options
+
+
+def allow_deep_documents() -> None:
+    """Let this process read documents as deep as Elasticsearch takes them."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEP))
 
 
 def connect(settings: ConnectionSettings, *, default_url: str = DEFAULT_URL) -> Elasticsearch:

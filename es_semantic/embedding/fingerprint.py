@@ -86,6 +86,15 @@ def require_same_model(bound: Fingerprint, loaded: Fingerprint, *, index: str) -
         )
 
 
+def is_same_model(bound: Fingerprint, loaded: Fingerprint) -> bool:
+    """Say whether :func:`require_same_model` passes."""
+    try:
+        require_same_model(bound, loaded, index="")
+    except FingerprintMismatch:
+        return False
+    return True
+
+
 def _probe_cosine(bound: Fingerprint, loaded: Fingerprint) -> float | None:
     """Return the cosine of the two probe vectors, None where one of them is broken."""
     try:

@@ -13,21 +13,19 @@ from es_semantic.evaluation.compare import (
     Field,
     ModelComparison,
     ModelResult,
-    compared_by_mode,
     for_model,
     measured,
-    overlaps,
+    side_by_side,
 )
 from es_semantic.evaluation.copied import Spool, copied_properties, copied_settings, fill_spool
 from es_semantic.evaluation.evaluate import require_documents
-from es_semantic.evaluation.judgements import Judgements
 from es_semantic.evaluation.lists import missing_documents
 from es_semantic.evaluation.scratch import Content
 from es_semantic.evaluation.subjects import Asked, asked_of
 from es_semantic.evaluation.watch import Watch
 from es_semantic.migration.family import Family, look
 from es_semantic.migration.state import state_of
-from es_semantic.schema.binding import Binding, exactly
+from es_semantic.schema.binding import Binding
 
 SAMPLE = 1_000
 """Documents that are read: the models are timed on some, and without queries the first words of some are searched."""
@@ -38,11 +36,11 @@ def compare_beside_steps(
 ) -> Steps[ModelComparison]:
     """Compare the field that serves with the one beside it, as they are; see :func:`es_semantic.compare_migration`."""
     family = yield from look(index, name)
-    beside = family.prepared or family.before
+    beside = family.beside
     if beside is None:
         raise UsageError(
             f"semantic field {family.name!r} of {family.target.name!r} has one model alone",
-            hint=f"Prepare another: es-semantic migrate {family.target.name} --model NEW{family.option}",
+            hint=f"Prepare another: {family.command('--model NEW')}",
         )
     if asked.judged is not None:
         yield from require_documents(index, asked.judged)
@@ -61,20 +59,9 @@ def compare_beside_steps(
         queries, source = yield from asked_of(index, content, asked)
         models = yield from _models(family, [family.serving, beside], content, candidate_for, queries, asked, watch)
     documents = (yield Request("GET", url_path("/{}/_count", family.target.name)))["count"]
-    judged = asked.judged
-    return ModelComparison(
-        subject=index,
-        documents=documents,
-        queries=queries,
-        queries_from=source,
-        judged=judged,
-        bm25=next(iter(models.values())).modes["bm25"],
-        models=models,
-        overlaps=overlaps(models),
-        comparisons=(yield Compute(lambda: compared_by_mode(models, judged))),
-        missing=(yield from missing_documents(index, judged.documents)) if judged else None,
-        notes=(yield from _notes(family)),
-    )
+    judged, notes = asked.judged, (yield from _notes(family))
+    missing = (yield from missing_documents(index, judged.documents)) if judged else None
+    return (yield from side_by_side(index, documents, queries, source, judged, models, missing, notes))
 
 
 def _models(
@@ -86,7 +73,6 @@ def _models(
     asked: Asked,
     watch: Watch,
 ) -> Steps[dict[str, ModelResult]]:
-    judged: Judgements | None = asked.judged
     models: dict[str, ModelResult] = {}
     for place in fields:
         binding = family.binding(place)
@@ -95,8 +81,8 @@ def _models(
         told = for_model(watch, label)
         told("loading", 0, 0)
         plain = yield Compute(candidate.load)
-        field = Field(family.target.name, exactly(place), label)
-        models[label] = yield from measured(field, content, plain, queries, judged, told)
+        field = Field(family.target.name, place, label)
+        models[label] = yield from measured(field, content, plain, queries, asked.judged, told)
     return models
 
 

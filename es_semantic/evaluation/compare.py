@@ -17,9 +17,10 @@ from es_semantic.evaluation.prepared import PreparedQueries
 from es_semantic.evaluation.scratch import NAME, Content, Scratch, with_scratch
 from es_semantic.evaluation.searches import ModeScores, scored, search_all
 from es_semantic.evaluation.watch import Watch
-from es_semantic.schema.binding import EXACTLY, Binding
+from es_semantic.schema.binding import Binding, exactly
 from es_semantic.schema.lookup import find_binding
 from es_semantic.schema.text import is_blank, source_text
+from es_semantic.schema.vectors import vector_field
 
 OVERLAP = 10
 """Hits of which the common part is counted."""
@@ -47,17 +48,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where one model's vectors are: the semantic field of a ``name``, at its ``place``; ``label`` names the model."""
+    """Where one model's vectors are: at a ``place`` in the mapping of an index; ``label`` names the model."""
 
     index: str
-    name: str
+    place: str
     label: str
     notes: tuple[str, ...] = ()
-
-    @property
-    def place(self) -> str:
-        """The field's place in the mapping."""
-        return self.name.removeprefix(EXACTLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +170,20 @@ def compare_steps(
         outcome, left = yield from with_scratch(content, embedder, use, named)
         models[candidate.name], documents, missing = outcome
         notes += left
+    return (yield from side_by_side(subject, documents, queries, queries_from, judged, models, missing, notes))
+
+
+def side_by_side(
+    subject: str,
+    documents: int,
+    queries: Mapping[str, str],
+    queries_from: str,
+    judged: Judgements | None,
+    models: Mapping[str, ModelResult],
+    missing: Missing | None,
+    notes: tuple[str, ...],
+) -> Steps[ModelComparison]:
+    """Return what was found, with what the models have in common and what their differences are worth."""
     return ModelComparison(
         subject=subject,
         documents=documents,
@@ -183,7 +193,7 @@ def compare_steps(
         bm25=next(iter(models.values())).modes["bm25"],
         models=models,
         overlaps=overlaps(models),
-        comparisons=(yield Compute(lambda: compared_by_mode(models, judged))),
+        comparisons=(yield Compute(lambda: _compared(models, judged))),
         missing=missing,
         notes=notes,
     )
@@ -232,7 +242,7 @@ def measured(
     watch: Watch,
 ) -> Steps[ModelResult]:
     """Search by one model's vectors, and measure them and the model itself."""
-    index, name = field.index, field.name
+    index, name = field.index, exactly(field.place)
     binding, _ = yield from find_binding(index, name)
     watch("embedding the queries", 0, len(queries))
     embedder = yield Compute(lambda: PreparedQueries(plain, queries.values()))
@@ -265,7 +275,7 @@ def _bytes_per_vector(field: Field, binding: Binding, vectors: int) -> Steps[flo
     """Ask Elasticsearch for the bytes of the vector field (Elastic docs, "Analyze index disk usage API")."""
     request = Request("POST", url_path("/{}/_disk_usage", field.index), {"run_expensive_tasks": "true"})
     usage = (yield from optional(request, missing=(400, 403, 404, 405))) or {}
-    path = f"{field.place}.chunks.vector" if binding.chunking is not None else f"{field.place}.vector"
+    path = vector_field(field.place, binding)
     fields = [each["fields"] for each in usage.values() if "fields" in each]
     found = sum(each.get(path, {}).get("knn_vectors_in_bytes", 0) for each in fields)
     return float(found) / vectors if found and vectors else None
@@ -283,8 +293,7 @@ def _speed(plain: Embedder, content: Content) -> float | None:
     return len(sample) / (time.perf_counter() - started)
 
 
-def compared_by_mode(models: Mapping[str, ModelResult], judged: Judgements | None) -> dict[str, tuple[Comparison, ...]]:
-    """Return what the differences in each mode are worth; nothing without judgements."""
+def _compared(models: Mapping[str, ModelResult], judged: Judgements | None) -> dict[str, tuple[Comparison, ...]]:
     if judged is None:
         return {}
     return {

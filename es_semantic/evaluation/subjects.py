@@ -98,12 +98,6 @@ def compare_index_steps(
             documents=spool.read,
             sources=sources,
             fields=searched,
-            chunk=chunk or _as_bound(binding),
+            chunk=chunk or (binding.chunk_mode if binding is not None else "auto"),
         )
         return (yield from compare_content_steps(index, content, candidates, asked, watch))
-
-
-def _as_bound(binding: Binding | None) -> str:
-    if binding is None:
-        return "auto"
-    return "never" if binding.chunking is None else "always"

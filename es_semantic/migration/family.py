@@ -31,9 +31,14 @@ class Family:
         return [field for field, name in self.bindings.leaving.items() if name == self.name]
 
     @property
-    def option(self) -> str:
-        """How the name is said on the command line; empty for the default."""
-        return "" if self.name == DEFAULT_FIELD_NAME else f" --name {self.name}"
+    def beside(self) -> str | None:
+        """The field beside the one that serves, None where it is alone."""
+        return self.prepared or self.before
+
+    def command(self, step: str = "") -> str:
+        """Return the command line of a step."""
+        option = "" if self.name == DEFAULT_FIELD_NAME else f"--name {self.name}"
+        return " ".join(filter(None, ("es-semantic migrate", self.target.name, step, option)))
 
     def binding(self, field: str) -> Binding:
         """Return the binding of one of the fields."""
@@ -41,7 +46,7 @@ class Family:
 
     def next_place(self) -> str:
         """Return the place of the name's next field: one that nothing in the mapping has, nor ever had from us."""
-        states = [*self.target.indices.values(), *([self.target.gives] if self.target.gives else [])]
+        states = self.target.indices.values()
         taken = {field for state in states for field in state.mapping.get("properties", {})} | self.bindings.hidden()
         number = number_of(self.name, self.serving) + 1
         while generation(self.name, number) in taken:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from es_semantic.cluster.steps import Compute, Forget, Steps
-from es_semantic.embedding import Embedder, Fingerprint, require_same_model
+from es_semantic.embedding import Embedder, Fingerprint, is_same_model
 from es_semantic.embedding.chunking import tokenizer_of
-from es_semantic.errors import BindingConflict, FingerprintMismatch
+from es_semantic.errors import BindingConflict
 from es_semantic.migration.family import Family, look
 from es_semantic.migration.state import Migration, state_of
 from es_semantic.schema.attach import attach_steps
@@ -62,36 +62,28 @@ def _place(family: Family, wanted: Fingerprint) -> str:
         BindingConflict: the model serves already, or another change is under way.
     """
     index, serving = family.target.name, family.binding(family.serving)
-    if _is_same(serving.fingerprint, wanted, index):
+    if is_same_model(serving.fingerprint, wanted):
         raise BindingConflict(
             f"semantic field {family.name!r} of {index!r} is served by {wanted.id} already",
-            hint=f"See where it stands: es-semantic migrate {index}{family.option}",
+            hint=f"See where it stands: {family.command()}",
         )
     if family.before is not None:
         old = family.binding(family.before).fingerprint.id
         raise BindingConflict(
             f"semantic field {family.name!r} of {index!r} was switched from {old}, whose vectors are still kept",
-            hint=f"First: es-semantic migrate {index} drop{family.option} (or rollback, then cancel)",
+            hint=f"First: {family.command('drop')} (or rollback, then cancel)",
         )
     if family.prepared is None:
         return family.next_place()
     if family.prepared in family.leaving:
         raise BindingConflict(
             f"what was prepared for semantic field {family.name!r} of {index!r} is being given up",
-            hint=f"Let that come to its end first: es-semantic migrate {index} cancel{family.option}",
+            hint=f"Let that come to its end first: {family.command('cancel')}",
         )
     prepared = family.binding(family.prepared).fingerprint
-    if not _is_same(prepared, wanted, index):
+    if not is_same_model(prepared, wanted):
         raise BindingConflict(
             f"semantic field {family.name!r} of {index!r} is being prepared for {prepared.id}, not for {wanted.id}",
-            hint=f"Give that up first: es-semantic migrate {index} cancel{family.option}",
+            hint=f"Give that up first: {family.command('cancel')}",
         )
     return family.prepared
-
-
-def _is_same(bound: Fingerprint, wanted: Fingerprint, index: str) -> bool:
-    try:
-        require_same_model(bound, wanted, index=index)
-    except FingerprintMismatch:
-        return False
-    return True

@@ -12,7 +12,7 @@ from es_semantic.schema.attach import detach_steps
 from es_semantic.schema.binding import exactly
 from es_semantic.schema.lookup import SECONDS
 from es_semantic.schema.rebound import rebind
-from es_semantic.schema.target import Target, resolve
+from es_semantic.schema.target import resolve
 from es_semantic.sync.control import forget
 from es_semantic.sync.purge import Watch, purge_steps
 
@@ -26,7 +26,7 @@ def drop_steps(index: str, name: str, watch: Watch) -> Steps[Migration]:
     if family.before is None and family.prepared is not None and not family.leaving:
         raise UsageError(
             f"the new model does not serve semantic field {family.name!r} of {family.target.name!r} yet",
-            hint=f"First: es-semantic migrate {family.target.name} switch{family.option} (or cancel, to give it up)",
+            hint=f"First: {family.command('switch')} (or cancel, to give it up)",
         )
     return (yield from _remove(index, family, family.before, watch))
 
@@ -37,7 +37,7 @@ def cancel_steps(index: str, name: str, watch: Watch) -> Steps[Migration]:
     if family.prepared is None and family.before is not None and not family.leaving:
         raise UsageError(
             f"the new model serves semantic field {family.name!r} of {family.target.name!r} already",
-            hint=f"First: es-semantic migrate {family.target.name} rollback{family.option} (or drop, to keep it)",
+            hint=f"First: {family.command('rollback')} (or drop, to keep it)",
         )
     return (yield from _remove(index, family, family.prepared, watch))
 
@@ -53,7 +53,7 @@ def _remove(index: str, family: Family, field: str | None, watch: Watch) -> Step
         if field not in family.leaving:
             raise SchemaError(
                 f"field {field!r} of {family.target.name!r} serves since this moment, and stays",
-                hint=f"See where it stands: es-semantic migrate {family.target.name}{family.option}",
+                hint=f"See where it stands: {family.command()}",
             )
         yield from detach_steps(index, name=exactly(field))
         yield Forget()
@@ -75,8 +75,7 @@ def _purge_all(index: str, field: str, watch: Watch, removed: int) -> Steps[int]
     """Remove what the field has in all documents; return ``removed`` and as many more."""
     while True:
         target, before = (yield from resolve(index)), removed
-        blocked = _blocked(target)
-        removed += yield from purge_steps(target, name=field, watch=_more(watch, before), leave_out=blocked)
+        removed += yield from purge_steps(target, name=field, watch=_more(watch, before), leave_out=target.read_only)
         # A worker that had begun a write just before may have put some back.
         if removed == before:
             return removed
@@ -84,12 +83,8 @@ def _purge_all(index: str, field: str, watch: Watch, removed: int) -> Steps[int]
 
 def _notes(family: Family, removed: int) -> tuple[str, ...]:
     note = f"the values of {', '.join(family.leaving)} were removed from {removed:,} documents"
-    blocked = _blocked(family.target)
+    blocked = family.target.read_only
     return (note, f"left as they are, because read-only: {', '.join(blocked)}") if blocked else (note,)
-
-
-def _blocked(target: Target) -> list[str]:
-    return sorted(name for name, gives in target.indices.items() if gives.blocks)
 
 
 def _more(watch: Watch, before: int) -> Watch:

@@ -27,7 +27,7 @@ def switch_steps(index: str, name: str, worker_for: WorkerFor, *, allow_missing:
             return (yield from state_of(family, ("this was done already",)))
         raise UsageError(
             f"no other model is prepared for semantic field {family.name!r} of {family.target.name!r}",
-            hint=f"Run: es-semantic migrate {family.target.name} --model NEW{family.option}",
+            hint=f"Run: {family.command('--model NEW')}",
         )
     _require_staying(family, family.prepared)
     # What was written since it was prepared, where no worker follows.
@@ -66,7 +66,7 @@ def _serve(index: str, family: Family, field: str) -> Steps[None]:
     if now.serving != field:
         raise SchemaError(
             f"field {field!r} of {now.target.name!r} was detached or dropped in this moment; {now.serving!r} serves",
-            hint=f"See where it stands: es-semantic migrate {now.target.name}{now.option}",
+            hint=f"See where it stands: {now.command()}",
         )
 
 
@@ -92,10 +92,9 @@ def _missing(family: Family, field: str, dead: list[str]) -> Steps[int]:
     index = family.target.name
     found = [has_vector(family.serving, old), {"term": {f"{family.serving}.model": old.stamp}}]
     stamped = {"bool": {"filter": [has_vector(field, new), {"term": {f"{field}.model": new.stamp}}]}}
-    read_only = [name for name, gives in family.target.indices.items() if gives.blocks]
     lost: list[dict[str, Any]] = [
         {"term": {f"{field}.status": "failed"}},
-        {"terms": {"_index": read_only}},
+        {"terms": {"_index": family.target.read_only}},
         {"ids": {"values": dead}},
     ]
     body = {"bool": {"filter": found, "must_not": [stamped], "should": lost, "minimum_should_match": 1}}

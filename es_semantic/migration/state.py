@@ -40,8 +40,7 @@ def state_steps(index: str, name: str) -> Steps[Migration]:
 def state_of(family: Family, notes: tuple[str, ...] = ()) -> Steps[Migration]:
     """Count the documents of the fields that stand for a name."""
     serving = yield from _status(family, family.serving)
-    beside = family.prepared or family.before
-    other = (yield from _status(family, beside)) if beside is not None else None
+    other = (yield from _status(family, family.beside)) if family.beside is not None else None
     leaving = tuple(family.leaving)
     return Migration(family.target.name, family.name, _phase(family, serving, other), serving, other, leaving, notes)
 

@@ -12,7 +12,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from es_semantic.cluster.steps import Compute, Steps
@@ -127,7 +127,8 @@ def _results(unread: Mapping[Shard, Sequence[Interval]], crew: Crew, *, look: bo
     source = engine.source or engine.connection
     numbers = sum(last - first + 1 for intervals in unread.values() for first, last in intervals)
     parts = lanes(unread, max(crew.slices, min(MAX_PARTS, numbers // PART_NUMBERS)))
-    origin = Origin(crew.origin.named, crew.origin.target, None, crew.origin.reader, crew.origin.label)
+    # Each process has clients of its own.
+    origin = replace(crew.origin, client=None)
     at_once = min(crew.slices, len(parts))
     rate = None if crew.rate is None else crew.rate / at_once
     reading = Reading(source, engine.connection, origin, crew.target if look else None, rate)

@@ -27,7 +27,6 @@ from es_semantic.reindex.writer import CopyWriter
 from es_semantic.schema import target as targets
 from es_semantic.schema.binding import Binding, read_bindings
 from es_semantic.schema.privileges import require_privileges
-from es_semantic.sync.dead_letters import read_letters
 from es_semantic.sync.embed import Embedding, splitter
 from es_semantic.sync.observer import SILENT
 
@@ -207,10 +206,9 @@ def _running(
     filled = yield from targets.resolve(job.target)
     target = Target(job.alias, job.target, job.name, plan.binding, hidden, base64, filled.max_result_window)
     reader = Whole(job.name, plan.binding, hidden_there, base64)
-    letters = yield from read_letters(job.name, [job.target])
     origin = Origin(place.source, source, place.client, reader, job.source)
-    known = {key: stored.version for key, stored in letters.items()}
-    writer = CopyWriter(target, SILENT, origin.versions, letters=known)
+    writer = CopyWriter(target, SILENT, origin.versions)
+    yield from writer.look_for_letters()
     report = ReindexReport(job.source, job.target, job.name, plan.binding.stamp, resumed=resumed)
     report.counts, report.notes = job.counts.model_copy(), list(plan.notes)
     return Running(

@@ -26,7 +26,6 @@ from es_semantic.reindex.setup import hold_open, restore_pipeline, restore_repli
 from es_semantic.reindex.wanted import Plan
 from es_semantic.reindex.writer import CopyWriter
 from es_semantic.schema.target import resolve
-from es_semantic.sync.dead_letters import read_letters
 from es_semantic.sync.embed import Embedding
 from es_semantic.sync.limits import FailureLimits
 from es_semantic.sync.observer import Observer
@@ -167,9 +166,9 @@ class Running:
         try:
             # What is left after the first pass is little, and by then the model is loaded here.
             if filling and self.options.engine is not None:
-                yield from self._look_for_letters()
+                yield from self.writer.look_for_letters()
                 yield from ray_steps(one, self.progress.unread(), self._crew(self.options.engine))
-                yield from self._look_for_letters()
+                yield from self.writer.look_for_letters()
             else:
                 yield from one.run()
         except TooManyFailures as error:
@@ -178,11 +177,6 @@ class Running:
                 "begin with other changes after --cancel."
             )
             raise
-
-    def _look_for_letters(self) -> Steps[None]:
-        """Learn of the dead letters that other processes have written."""
-        letters = yield from read_letters(self.target.name, [self.target.index])
-        self.writer.letters |= {key: stored.version for key, stored in letters.items()}
 
     def _crew(self, engine: RayEngine) -> Crew:
         return Crew(

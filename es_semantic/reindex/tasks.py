@@ -7,13 +7,12 @@ the place of a window, because Ray keeps of an exception only its text.
 from __future__ import annotations
 
 import pickle
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from es_semantic.cluster.client import connect
+from es_semantic.cluster.client import allow_deep_documents, connect
 from es_semantic.cluster.steps import run
 from es_semantic.config import ConnectionSettings
 from es_semantic.embedding import Embedder, require_same_model
@@ -37,8 +36,6 @@ Part = Mapping[Shard, Sequence[Interval]]
 
 Batch = Mapping[str, Any]
 """One column of bytes."""
-
-RECURSION_LIMIT = 10_000
 
 PART = "part"
 WINDOW = "window"
@@ -150,11 +147,6 @@ class Writing:
             writer = CopyWriter(self.target, SILENT, asked.versions, letters=dict(self.letters))
             written = run(client, writer.write(window.documents, window.embedded))
         return Done(CopyWindow(covered=window.covered), [_light(each) for each in written])
-
-
-def allow_deep_documents() -> None:
-    """Let Python's JSON parser read documents as deep as Elasticsearch takes them, as the command line does."""
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
 
 
 def _handed_on(packed: bytes, work: Callable[[CopyWindow], Any]) -> bytes:

@@ -17,6 +17,7 @@ from es_semantic.reindex.lanes import lanes
 from es_semantic.reindex.origin import Origin, count
 from es_semantic.reindex.report import Check
 from es_semantic.schema.text import source_text
+from es_semantic.schema.vectors import vector_field
 from es_semantic.sync.feed import Feed
 from es_semantic.sync.intervals import Interval, Intervals
 from es_semantic.sync.partition import WHOLE
@@ -206,8 +207,8 @@ def _few(target: Target) -> dict[str, Any]:
 
 
 def _knn(target: Target, vector: Any) -> dict[str, Any]:
-    chunked = target.binding is not None and target.binding.chunking is not None
-    path = f"{target.name}.chunks.vector" if chunked else f"{target.name}.vector"
+    assert target.binding is not None
+    path = vector_field(target.name, target.binding)
     return {"knn": {"field": path, "query_vector": vector, "k": HITS, "num_candidates": 100}, **_few(target)}
 
 

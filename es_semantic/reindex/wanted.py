@@ -12,14 +12,14 @@ import orjson
 from es_semantic.cluster.capabilities import Version
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.config import DEFAULT_FIELD_NAME
-from es_semantic.embedding import Embedder, Fingerprint, require_same_model
+from es_semantic.embedding import Embedder, Fingerprint, is_same_model
 from es_semantic.embedding.chunking import tokenizer_of
-from es_semantic.errors import FingerprintMismatch, SchemaError, UsageError
+from es_semantic.errors import SchemaError, UsageError
 from es_semantic.reindex.body import Changes, create_body, merged, with_index_type
 from es_semantic.schema import render
 from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.checks import require_text_fields, require_usable_name
-from es_semantic.schema.chunks import choose_chunks, require_chunk_mode
+from es_semantic.schema.chunks import ChunkMode, choose_chunks, require_chunk_mode
 from es_semantic.schema.index_options import index_options
 from es_semantic.schema.target import Gives, Target
 
@@ -148,17 +148,14 @@ def _binding(
     settled: Binding | None,
 ) -> Steps[tuple[Binding, tuple[str, ...]]]:
     model = yield Compute(lambda: embedder.profile)
-    mode = require_chunk_mode(wanted.chunk or "auto")
-    if bound is not None and bound.source == fields and _same_model(bound, model.fingerprint, source.name):
+    mode = settled_mode(require_chunk_mode(wanted.chunk or "auto"), fields, settled)
+    if bound is not None and bound.source == fields and is_same_model(bound.fingerprint, model.fingerprint):
         as_before = wanted.chunk is None or (bound.chunking is not None) == (mode == "always")
     else:
         as_before = False
     if bound is not None and as_before:
         options = with_index_type(bound.index_options, wanted.changes.index_type)
         return bound.model_copy(update={"index_options": options}), ()
-    if mode == "auto" and settled is not None and settled.source == fields:
-        # What is in the source now might make another choice of the same wish.
-        mode = "always" if settled.chunking is not None else "never"
     # The old field of that name says nothing about how the new one is to be.
     unbound = Target(source.kind, source.name, _without(source, wanted.name), source.settings, indices=source.indices)
     choice = yield from choose_chunks(unbound, wanted.name, fields, mode, model, lambda: tokenizer_of(embedder))
@@ -174,12 +171,9 @@ def _binding(
     return binding, (choice.note,) if choice.note else ()
 
 
-def _same_model(bound: Binding, fingerprint: Fingerprint, index: str) -> bool:
-    try:
-        require_same_model(bound.fingerprint, fingerprint, index=index)
-    except FingerprintMismatch:
-        return False
-    return True
+def settled_mode(mode: ChunkMode, fields: Sequence[str], settled: Binding | None) -> ChunkMode:
+    """Return how texts are to be cut: what is in the source now might make another choice of the same wish."""
+    return settled.chunk_mode if mode == "auto" and settled is not None and settled.source == fields else mode
 
 
 def _without(source: Target, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from es_semantic.reindex.known import Target, standing, stored
 from es_semantic.reindex.mget import Place
 from es_semantic.schema.control import Version
 from es_semantic.sync import bulk
-from es_semantic.sync.dead_letters import NOT_THERE, DeadLetter, keep_letters, letter_id, now
+from es_semantic.sync.dead_letters import NOT_THERE, DeadLetter, keep_letters, letter_id, now, read_letters
 from es_semantic.sync.documents import Verdict
 from es_semantic.sync.embed import Embedded
 from es_semantic.sync.observer import Observer
@@ -52,6 +52,11 @@ class CopyWriter:
     shared: Mapping[str, int] | None = None
     letters: dict[str, Version] = field(default_factory=dict)
     size: bulk.BodySize = field(default_factory=bulk.BodySize)
+
+    def look_for_letters(self) -> Steps[None]:
+        """Learn of the dead letters that there are, also those that other processes have written."""
+        letters = yield from read_letters(self.target.name, [self.target.index])
+        self.letters |= {key: stored.version for key, stored in letters.items()}
 
     def write(self, documents: Sequence[Copied], embedded: Sequence[Embedded]) -> Steps[list[Written]]:
         """Write documents with their vectors: one of ``embedded`` for each that is stale, in order.

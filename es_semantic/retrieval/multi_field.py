@@ -24,6 +24,7 @@ from es_semantic.retrieval.tree.nodes import (
     walk,
 )
 from es_semantic.schema.binding import Binding, Bindings
+from es_semantic.schema.vectors import vector_field
 
 ALL_FIELDS = ("*",)
 MAX_CANDIDATES = 10_000
@@ -78,7 +79,7 @@ def split_fields(fields: Sequence[str], semantic: Mapping[str, Binding]) -> tupl
 
 def _nearest(name: str, binding: Binding, text: str, window: int) -> Knn:
     return Knn(
-        field=f"{name}.vector" if binding.chunking is None else f"{name}.chunks.vector",
+        field=vector_field(name, binding),
         query_vector_builder=QueryVectorBuilder(text_embedding=TextEmbedding(model_text=text)),
         k=window,
         num_candidates=min(MAX_CANDIDATES, max(window, int(1.5 * window))),

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 from es_semantic.cluster.steps import Compute, Steps
 from es_semantic.deadline import Late, within
@@ -20,9 +20,9 @@ from es_semantic.errors import (
     InvalidRetriever,
     ModelUnavailable,
 )
-from es_semantic.retrieval.semantic import vector_field
 from es_semantic.retrieval.tree.nodes import Diversify, Knn, Retriever, Vector, changed, walk
 from es_semantic.schema.binding import Binding, Bindings, places_of
+from es_semantic.schema.vectors import vector_field
 
 MAX_REMEMBERED = 1_000
 """Query vectors kept in memory, for all models together."""
@@ -51,7 +51,7 @@ def _has_text(node: Retriever) -> bool:
     return isinstance(node, Knn | Diversify) and node.query_vector_builder is not None
 
 
-def _is_bare(node: Retriever) -> bool:
+def _is_bare(node: Retriever) -> TypeGuard[Diversify]:
     """Say whether documents are compared with each other alone, by whatever vectors they have under a name."""
     return isinstance(node, Diversify) and node.query_vector is None and node.query_vector_builder is None
 
@@ -75,7 +75,7 @@ def with_vectors(
         if not isinstance(node, Knn | Diversify) or node.query_vector_builder is None:
             continue
         builder = node.query_vector_builder.text_embedding
-        place, binding = semantic_field(node.field, bindings)
+        place, binding = semantic_field(node.field, bindings) or (node.field, None)
         try:
             embedder = yield Compute(partial(_embedder, models, binding, builder.model_id, path))
         except NO_VECTOR as error:
@@ -94,13 +94,13 @@ def with_vectors(
             failed[path] = slow[asked][1]
             continue
         stamp = ({"term": {f"{place}.model": binding.stamp}},) if binding is not None else ()
-        field = node.field if binding is None or place is None else vector_field(place, binding)
+        field = node.field if binding is None else vector_field(place, binding)
         vectors[path] = (vector, field, stamp if isinstance(node, Knn) else ())
 
     def put(path: str, node: Retriever) -> Retriever:
-        if isinstance(node, Diversify) and _is_bare(node):
-            place, binding = semantic_field(node.field, bindings)
-            return node if binding is None else node.model_copy(update={"field": vector_field(str(place), binding)})
+        if _is_bare(node):
+            meant = semantic_field(node.field, bindings)
+            return node if meant is None else node.model_copy(update={"field": vector_field(*meant)})
         if path not in vectors:
             return node
         vector, field, stamp = vectors[path]
@@ -115,8 +115,8 @@ def with_vectors(
     return changed(root, put), failed
 
 
-def semantic_field(field: str, bindings: Mapping[str, Bindings]) -> tuple[str | None, Binding | None]:
-    """Return the place and binding of the semantic field whose vectors ``field`` means; (None, None) where it is none.
+def semantic_field(field: str, bindings: Mapping[str, Bindings]) -> tuple[str, Binding] | None:
+    """Return the place and binding of the semantic field whose vectors ``field`` means; None where it is none.
 
     ``semantic.vector`` means the vectors of the field that serves under the name ``semantic``, wherever it keeps them.
 
@@ -135,9 +135,7 @@ def semantic_field(field: str, bindings: Mapping[str, Bindings]) -> tuple[str | 
             f"field {field!r} {what}: {first} has {one}, {second} has {other}",
             hint="Search these indices one by one, or bring them to one model.",
         )
-    for (place, _), (_, binding) in found.items():
-        return place, binding
-    return None, None
+    return next(((place, binding) for (place, _), (_, binding) in found.items()), None)
 
 
 def vector_in_time(embedder: Embedder, text: str, deadline: float | None) -> Vector:

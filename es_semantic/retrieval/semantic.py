@@ -10,6 +10,7 @@ from typing import Any
 from es_semantic.errors import NotAttached
 from es_semantic.retrieval.tree.nodes import Json, Knn, Vector
 from es_semantic.schema.binding import Binding, Bindings, places_of
+from es_semantic.schema.vectors import vector_field
 
 MIN_CANDIDATES = 200
 MAX_CANDIDATES = 10_000
@@ -52,11 +53,6 @@ class Group:
             filter=(stamp, *filters),
             name=leg,
         )
-
-
-def vector_field(place: str, binding: Binding) -> str:
-    """Return where a semantic field of that place has its vectors."""
-    return f"{place}.vector" if binding.chunking is None else f"{place}.chunks.vector"
 
 
 def groups(bindings: Mapping[str, Bindings], names: Sequence[str], *, index: str) -> list[Group]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -86,6 +86,11 @@ class Binding(BaseModel):
     def holder(self) -> str:
         """The part of the semantic field that holds the vectors: ``vector``, or the nested ``chunks``."""
         return "vector" if self.chunking is None else "chunks"
+
+    @property
+    def chunk_mode(self) -> Literal["always", "never"]:
+        """How its texts are cut, as attach is told: ``always`` into chunks, or ``never``."""
+        return "never" if self.chunking is None else "always"
 
     def analyzed(self, *, complete: bool) -> Binding:
         """Return this binding with its analysed fields marked as complete, or as not; as it is without any."""

@@ -65,6 +65,11 @@ class Target:
         return Gives(self.mapping, self.settings).final_pipeline
 
     @property
+    def read_only(self) -> list[str]:
+        """Those of its indices that take no writes."""
+        return sorted(index for index, gives in self.indices.items() if gives.blocks)
+
+    @property
     def max_result_window(self) -> int:
         """How many hits one search may return (``index.max_result_window``, 10,000 by default)."""
         return int(self.settings.get("index.max_result_window", 10_000))

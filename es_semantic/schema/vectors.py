@@ -10,11 +10,15 @@ from es_semantic.schema.binding import Binding
 from es_semantic.schema.lookup import bindings_of
 
 
+def vector_field(place: str, binding: Binding) -> str:
+    """Return where a semantic field of that place in the mapping has its vectors."""
+    return f"{place}.vector" if binding.chunking is None else f"{place}.chunks.vector"
+
+
 def has_vector(name: str, binding: Binding) -> dict[str, Any]:
     """Return the query for documents that have a vector in the semantic field ``name``."""
-    if binding.chunking is None:
-        return {"exists": {"field": f"{name}.vector"}}
-    return {"nested": {"path": f"{name}.chunks", "query": {"exists": {"field": f"{name}.chunks.vector"}}}}
+    exists = {"exists": {"field": vector_field(name, binding)}}
+    return exists if binding.chunking is None else {"nested": {"path": f"{name}.chunks", "query": exists}}
 
 
 def any_vectors(index: str, names: Collection[str]) -> Steps[bool]:

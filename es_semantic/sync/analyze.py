@@ -116,9 +116,8 @@ class _Analyzing:
     def finish(self) -> Steps[None]:
         """Say in the binding that no document is left, where that is so."""
         report = self.report
-        blocked = sorted(index for index, gives in self.target.indices.items() if gives.blocks)
-        if report.left and blocked:
-            report.notes.append(f"left out, because read-only: {', '.join(blocked)}")
+        if report.left and self.target.read_only:
+            report.notes.append(f"left out, because read-only: {', '.join(self.target.read_only)}")
         if not report.left:
             # Looked up again: this may have taken hours, and what else is in the _meta stays as it is now.
             for request in complete_requests((yield from resolve(self.target.name)), self.name):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from es_semantic.cluster.steps import Pause, Steps, refused_once
 from es_semantic.errors import (
@@ -74,10 +73,10 @@ class _Subject:
     """Why the last try failed; empty where it did not."""
     not_before: float = 0.0
     unread: int = 0
-    caught_up_at: float = dataclasses.field(default_factory=time.monotonic)
+    caught_up_at: float = field(default_factory=time.monotonic)
 
     @property
-    def field(self) -> str:
+    def place(self) -> str:
         """The field's place in the mapping, as far as it is known."""
         return self.worker.name if self.worker is not None else self.name
 
@@ -112,7 +111,7 @@ class _Following:
     start: Start
     options: Options
     events: Events
-    beside: dict[tuple[str, str], list[_Subject]] = dataclasses.field(default_factory=dict)
+    beside: dict[tuple[str, str], list[_Subject]] = field(default_factory=dict)
 
     def turn(self, subject: _Subject) -> Steps[float]:
         """Bring one subject up to date and return the seconds until the next look at it."""
@@ -127,7 +126,7 @@ class _Following:
         if report.complete and subject.worker is not None:
             subject.unread, subject.caught_up_at = 0, time.monotonic()
             subject.worker.limits.new_run()
-            self.options.observer.lag(subject.index, subject.field, 0, 0.0)
+            self.options.observer.lag(subject.index, subject.place, 0, 0.0)
         if report.read:
             self.events.caught_up(report)
         if not report.complete:
@@ -156,7 +155,7 @@ class _Following:
         wanted = list(map(exactly, fields))
         self.beside[key] = [known.get(each) or _Subject(index, each, beside=True) for each in wanted]
         for gone in known.keys() - set(wanted):
-            self.options.observer.lag(index, known[gone].field, 0, 0.0)
+            self.options.observer.lag(index, known[gone].place, 0, 0.0)
         own = [subject for subject in self.subjects if not subject.beside]
         self.subjects = own + [subject for several in self.beside.values() for subject in several]
 
@@ -204,4 +203,4 @@ class _Following:
 
     def _tell_lag(self, subject: _Subject) -> None:
         behind = time.monotonic() - subject.caught_up_at
-        self.options.observer.lag(subject.index, subject.field, subject.unread, behind)
+        self.options.observer.lag(subject.index, subject.place, subject.unread, behind)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import time
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from elasticsearch import Elasticsearch
 
 import es_semantic
 from tests.embedder import TinyEmbedder
-from tests.faults.workers import IN_FLIGHT, Owner, WorkerProcess, beside, seeded
+from tests.faults.workers import IN_FLIGHT, Owner, WorkerProcess, beside, killed, seeded
 from tests.migrating import NEW, documents, provide
 from tests.nodes import MakeIndex
 from tests.truth import untrue
@@ -47,10 +45,14 @@ def test_migrate_survives_kill_9(
 
     embedded = 0
     with beside(change, every=0.2):
-        for step in KILLS:
-            embedded += killed(step, node_url, index, generator)
-    es_semantic.sync(client, index, model=(last := TinyEmbedder()))
-    embedded += len(last.texts)
+        for step, (times, longest) in KILLS.items():
+            options: dict[str, Any] = {"task": step, **({"chunk": "never"} if step == "migrate" else {})}
+            embedded += killed(node_url, index, generator, times=times, longest=longest, **options)
+            last = WorkerProcess(node_url, index, **options)
+            last.wait()
+            embedded += last.embedded
+    es_semantic.sync(client, index, model=(rest := TinyEmbedder()))
+    embedded += len(rest.texts)
     print(f"{embedded} texts embedded for {len(owner.model)} documents in {owner.versions} versions")
     assert documents(client, index) == owner.model
     assert untrue(client, index, ["title"], new, place=NEW) == {}
@@ -59,19 +61,3 @@ def test_migrate_survives_kill_9(
     versions = len(owner.model) + owner.versions - before
     kills = sum(count for count, _ in KILLS.values())
     assert len(owner.model) <= embedded <= DOCUMENTS + len(fixed) + versions + kills * IN_FLIGHT
-
-
-def killed(step: str, node_url: str, index: str, generator: random.Random) -> int:
-    """Kill a step as often as it is to be, and let it come to its end; return the texts that it has embedded."""
-    count, longest = KILLS[step]
-    options: dict[str, Any] = {"task": step, **({"chunk": "never"} if step == "migrate" else {})}
-    embedded = 0
-    for _ in range(count):
-        run = WorkerProcess(node_url, index, pause=0.05, **options)
-        run.wait_for_start()
-        time.sleep(generator.uniform(0, longest))
-        run.kill()
-        embedded += run.embedded
-    last = WorkerProcess(node_url, index, **options)
-    last.wait()
-    return embedded + last.embedded

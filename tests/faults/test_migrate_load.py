@@ -11,7 +11,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 import es_semantic
-from tests.faults.test_reindex_load import DOCUMENTS, FIXED, Named, Refused, following
+from tests.faults.test_reindex_load import DOCUMENTS, Named, Refused, fixed_documents, following, found_by_its_text
 from tests.faults.workers import Owner, beside, seeded, wait_until
 from tests.migrating import NEW, documents, provide
 from tests.nodes import MakeIndex
@@ -26,7 +26,7 @@ def test_no_query_fails_and_no_write_is_lost(
     old, new = Named("older", 64), Named("newer", dims, pause=0.002)
     provide(monkeypatch, old, new)
     index = make_index({"title": {"type": "text"}, "count": {"type": "integer"}})
-    fixed = {f"fixed-{i}": {"title": f"quokka {i} wombat {i * 7919}", "count": i} for i in range(FIXED)}
+    fixed = fixed_documents()
     everything = Owner(client, index, DOCUMENTS)
     everything.put(fixed)
     es_semantic.attach(client, index, "title", model=old, chunk="never")
@@ -37,14 +37,7 @@ def test_no_query_fails_and_no_write_is_lost(
     together = threading.Lock()
 
     def ask() -> None:
-        number = next(asked) % FIXED
-        text = str(fixed[f"fixed-{number}"]["title"])
-        mode = "hybrid" if number % 2 else "knn"
-        best = es_semantic.search(client, index, text, mode=mode, size=5).hits[0]
-        assert best.id == f"fixed-{number}", (best, number)
-        assert best.legs["knn"].rank == 1
-        # One model's vector among the other's would be at right angles to them.
-        assert best.legs["knn"].score > 0.99
+        best, mode = found_by_its_text(client, index, fixed, next(asked))
         assert set(best.source) == {"title", "count"}
         with together:
             answers[mode] += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from elasticsearch import Elasticsearch
 
 import es_semantic
 from tests.embedder import TinyEmbedder
-from tests.faults.workers import IN_FLIGHT, Owner, WorkerProcess, beside, seeded
+from tests.faults.workers import IN_FLIGHT, Owner, WorkerProcess, beside, killed, seeded
 from tests.nodes import MakeIndex
 from tests.truth import untrue
 
@@ -29,14 +28,8 @@ def test_reindex_survives_kill_9(client: Elasticsearch, node_url: str, make_inde
     client.indices.put_alias(index=index, name=alias)
     owner = Owner(client, alias, DOCUMENTS)
     task: dict[str, Any] = {"task": "reindex", "to": new, "fields": ["title"]}
-    embedded = 0
     with beside(lambda: owner.change_some(generator), every=0.2):
-        for _ in range(KILLS):
-            run = WorkerProcess(node_url, alias, pause=0.05, **task)
-            run.wait_for_start()
-            time.sleep(generator.uniform(0, LONGEST))
-            run.kill()
-            embedded += run.embedded
+        embedded = killed(node_url, alias, generator, times=KILLS, longest=LONGEST, **task)
     last = WorkerProcess(node_url, alias, verify="all", **task)
     last.wait()
     embedded += last.embedded

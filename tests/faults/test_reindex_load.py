@@ -14,7 +14,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 import es_semantic
-from es_semantic import chosen
+from es_semantic import Hit, chosen
 from es_semantic.embedding import Fingerprint
 from tests.embedder import TinyEmbedder
 from tests.faults.workers import Owner, beside, seeded, wait_until
@@ -38,6 +38,28 @@ class Named(TinyEmbedder):
         return super().embed_documents(texts)
 
 
+def fixed_documents() -> dict[str, dict[str, Any]]:
+    """The documents that nobody changes."""
+    return {f"fixed-{i}": {"title": f"quokka {i} wombat {i * 7919}", "count": i} for i in range(FIXED)}
+
+
+def found_by_its_text(
+    client: Elasticsearch, index: str, fixed: dict[str, dict[str, Any]], number: int
+) -> tuple[Hit, str]:
+    """Ask for one of the fixed documents by its own text, and return it, and the mode of the search.
+
+    One model's vector among the other's would be at right angles to them.
+    """
+    number %= FIXED
+    mode = "hybrid" if number % 2 else "knn"
+    result = es_semantic.search(client, index, str(fixed[f"fixed-{number}"]["title"]), mode=mode, size=5)
+    best = result.hits[0]
+    assert best.id == f"fixed-{number}", (result, number)
+    assert best.legs["knn"].rank == 1
+    assert best.legs["knn"].score > 0.99
+    return best, mode
+
+
 @pytest.mark.parametrize(("switch", "dims"), [("block", 64), ("caught-up", 32)])
 def test_no_query_fails_and_no_write_is_lost(
     client: Elasticsearch, make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch, switch: Any, dims: int
@@ -52,7 +74,7 @@ def test_no_query_fails_and_no_write_is_lost(
     index = make_index({"title": {"type": "text"}, "count": {"type": "integer"}})
     alias, target = f"{index}-alias", f"{index}-new"
     client.indices.put_alias(index=index, name=alias)
-    fixed = {f"fixed-{i}": {"title": f"quokka {i} wombat {i * 7919}", "count": i} for i in range(FIXED)}
+    fixed = fixed_documents()
     everything = Owner(client, alias, DOCUMENTS)
     everything.put(fixed)
     es_semantic.attach(client, alias, "title", model=old, chunk="never")
@@ -63,14 +85,7 @@ def test_no_query_fails_and_no_write_is_lost(
     together = threading.Lock()
 
     def ask() -> None:
-        number = next(asked) % FIXED
-        text = str(fixed[f"fixed-{number}"]["title"])
-        mode = "hybrid" if number % 2 else "knn"
-        result = es_semantic.search(client, alias, text, mode=mode, size=5)
-        best = result.hits[0]
-        assert best.id == f"fixed-{number}", (result, number)
-        assert best.legs["knn"].rank == 1
-        assert best.legs["knn"].score > 0.99
+        best, _ = found_by_its_text(client, alias, fixed, next(asked))
         with together:
             models[best.index] += 1
 

@@ -294,6 +294,18 @@ class WorkerProcess:
         return self._process.exitcode
 
 
+def killed(node_url: str, index: str, generator: random.Random, *, times: int, longest: float, **options: Any) -> int:
+    """Begin a task so many times, and kill it within so many seconds; return the texts that it has begun to embed."""
+    embedded = 0
+    for _ in range(times):
+        run = WorkerProcess(node_url, index, pause=0.05, **options)
+        run.wait_for_start()
+        time.sleep(generator.uniform(0, longest))
+        run.kill()
+        embedded += run.embedded
+    return embedded
+
+
 _COMMAND_LINE = """
 from es_semantic import chosen
 from es_semantic.cli import main

@@ -37,7 +37,7 @@ from es_semantic.reindex.setup import (
     restore_pipeline,
     restore_replicas,
 )
-from es_semantic.reindex.wanted import ChooseEmbedder, Plan, Wanted
+from es_semantic.reindex.wanted import ChooseEmbedder, Plan, Wanted, settled_mode
 from es_semantic.reindex.writer import CopyWriter
 from es_semantic.schema import target as targets
 from es_semantic.schema.binding import Binding, Bindings
@@ -187,9 +187,7 @@ def _plan(
     require_text_fields(gives, fields, name=wanted.name)
     embedder: Embedder = yield Compute(lambda: choose(None))
     model = yield Compute(lambda: embedder.profile)
-    mode = wanted.chunk or "auto"
-    if mode == "auto" and settled is not None and settled.source == fields:
-        mode = "always" if settled.chunking is not None else "never"
+    mode = settled_mode(require_chunk_mode(wanted.chunk or "auto"), fields, settled)
     choice = yield Compute(lambda: _choose_chunks(source, fields, mode, embedder))
     binding = Binding(
         source=fields,
