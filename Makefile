@@ -49,7 +49,7 @@ clean:
 
 .venv/test-ready: .venv/demo-ready
 	@command -v uv >/dev/null || $(INSTALL) 'pip>=25.1'
-	@$(INSTALL) --editable '.[eval]' --group dev
+	@$(INSTALL) --editable '.[eval,serve,ingest,mcp,langchain,llama-index,haystack]' --group dev
 	@touch $@
 
 .venv-bench/ready: pyproject.toml | .venv-bench/bin/python

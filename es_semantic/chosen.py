@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from es_semantic.cluster.capabilities import Version, server_version
 from es_semantic.cluster.steps import Compute, Steps
@@ -11,6 +12,7 @@ from es_semantic.config import Config, ModelSettings, SentenceTransformersModel
 from es_semantic.embedding import Embedder, Fingerprint
 from es_semantic.embedding.cached import caching
 from es_semantic.embedding.choose import cached_embedder, embedder_for
+from es_semantic.errors import UsageError
 from es_semantic.reranking.load import load_reranker
 from es_semantic.retrieval.query_vectors import Models
 from es_semantic.retrieval.reranked import Rerankers
@@ -18,12 +20,37 @@ from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.target import Target, resolve
 from es_semantic.sync.worker import Options, Worker, start
 
-Model = Embedder | ModelSettings | None
-"""An embedder of your own, a model's settings, or None: the default (attach), the bound one (sync, search)."""
+
+@runtime_checkable
+class Source(Protocol):
+    """Where embedders come from, for whoever keeps them loaded: a server, say."""
+
+    def bound(self, fingerprint: Fingerprint, index: str) -> Embedder:
+        """Return the embedder of an index that is bound to a fingerprint.
+
+        Raises:
+            ModelUnavailable: there is none.
+        """
+        ...
+
+    def named(self, name: str) -> Embedder | None:
+        """Return the embedder of a configured model; None where none is configured by that name."""
+        ...
+
+
+Model = Embedder | ModelSettings | Source | None
+"""An embedder of your own, a model's settings, a source of embedders, or None: the default (attach), the bound one
+(sync, search)."""
 
 
 def loaded(model: Model) -> Embedder:
-    """Load a model by its settings, or take an embedder as it is."""
+    """Load a model by its settings, or take an embedder as it is.
+
+    Raises:
+        UsageError: it is a source of several.
+    """
+    if isinstance(model, Source):
+        raise UsageError("one model is wanted here, not a source of several", hint="Give an embedder, or settings.")
     if model is None:
         return cached_embedder(SentenceTransformersModel())
     return cached_embedder(model) if isinstance(model, ModelSettings) else model
@@ -34,6 +61,8 @@ def models_for(model: Model, config: Config | None, index: str) -> Models:
     choose = choosing(model, config)
 
     def named(name: str) -> Embedder | None:
+        if isinstance(model, Source):
+            return model.named(name)
         configured = config.models if config is not None else {}
         return cached_embedder(configured[name]) if name in configured else None
 
@@ -50,6 +79,8 @@ def choosing(model: Model, config: Config | None) -> Callable[[Fingerprint, str]
     """Return how the embedder of an index is chosen by what the index is bound to: the caller's, else a configured."""
 
     def choose(fingerprint: Fingerprint, index: str) -> Embedder:
+        if isinstance(model, Source):
+            return model.bound(fingerprint, index)
         if model is not None:
             return loaded(model)
         configured = config.models.values() if config else ()

@@ -25,6 +25,7 @@
     └── ModelError
         ├── MissingExtra       an optional dependency is not installed
         ├── ModelUnavailable   the model cannot be loaded, or its provider does not answer
+        │   └── Overloaded     too many texts wait for it already
         ├── InputRejected      the model refuses this text; another text may pass
         ├── BadVector          the model returned something that is not a usable vector
         ├── FingerprintMismatch  query and index would use different models
@@ -162,6 +163,10 @@ class MissingExtra(ModelError):
 
 class ModelUnavailable(ModelError):
     """The model cannot be loaded, or its provider does not answer."""
+
+
+class Overloaded(ModelUnavailable):
+    """Too many texts wait for the model already; a little later it may take more."""
 
 
 class InputRejected(ModelError):

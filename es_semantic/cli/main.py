@@ -23,6 +23,7 @@ from es_semantic.cli import (
     down,
     eval,
     failures,
+    key,
     migrate,
     more_like,
     prompt,
@@ -30,6 +31,7 @@ from es_semantic.cli import (
     retrieve,
     roles,
     search,
+    serve,
     status,
     sync,
     tune,
@@ -56,7 +58,7 @@ app = typer.Typer(
     add_completion=False,
 )
 VERBS = (
-    *(up, down, doctor, attach, detach, analyze, sync, reindex, migrate, failures, status, search),
+    *(up, down, doctor, attach, detach, analyze, sync, reindex, migrate, failures, status, search, serve),
     *(eval, compare, tune, demo),
 )
 for verb in VERBS:
@@ -64,6 +66,7 @@ for verb in VERBS:
 for command in (prompt.context, more_like.more_like, retrieve.retrieve):
     app.command()(command)
 app.add_typer(roles.app, name="roles")
+app.add_typer(key.app, name="key")
 
 
 @app.callback()

@@ -18,6 +18,11 @@ T = TypeVar("T", covariant=True)
 class Served(Protocol[P, T]):
     """A procedure with the client as its first argument: with an asynchronous client, await the result."""
 
+    @property
+    def steps(self) -> Callable[P, Steps[T]]:
+        """The procedure itself, for whoever runs it in a way of its own."""
+        ...
+
     @overload
     def __call__(self, client: Elasticsearch, /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
@@ -38,4 +43,5 @@ def served(procedure: Callable[P, Steps[T]]) -> Served[P, T]:
     signature = inspect.signature(procedure)
     client = inspect.Parameter("client", inspect.Parameter.POSITIONAL_ONLY, annotation=AnyClient)
     call.__signature__ = signature.replace(parameters=[client, *signature.parameters.values()])  # type: ignore[attr-defined]
+    call.steps = procedure  # type: ignore[attr-defined]
     return cast("Served[P, T]", call)

@@ -1,6 +1,7 @@
 """``es-semantic.yml`` → validated settings."""
 
 from es_semantic.config.loader import find_config, load_config, parse_config
+from es_semantic.config.serving import KnowledgeSettings, ServeSettings
 from es_semantic.config.settings import (
     DEFAULT_FIELD_NAME,
     DEFAULT_MODEL,
@@ -30,6 +31,7 @@ __all__ = [
     "ConnectionSettings",
     "CrossEncoderSettings",
     "EmbeddingCacheSettings",
+    "KnowledgeSettings",
     "ModelSettings",
     "NodeSettings",
     "OllamaModel",
@@ -38,6 +40,7 @@ __all__ = [
     "RerankerSettings",
     "SemanticFieldSettings",
     "SentenceTransformersModel",
+    "ServeSettings",
     "TeiSettings",
     "find_config",
     "load_config",

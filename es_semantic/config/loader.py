@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from es_semantic.config.base import Settings
 from es_semantic.config.document import Document, KeyPath, Problem, describe, line_of, read_document
 from es_semantic.config.settings import (
     CohereSettings,
@@ -23,7 +24,6 @@ from es_semantic.config.settings import (
     OpenAIModel,
     SemanticFieldSettings,
     SentenceTransformersModel,
-    Settings,
     TeiSettings,
 )
 from es_semantic.errors import ConfigError

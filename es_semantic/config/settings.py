@@ -6,79 +6,17 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    SecretStr,
-    Tag,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
+from es_semantic.config.base import Seconds, Settings, Url, Urls, Whole, not_a_bool, problem
 from es_semantic.config.languages import language_of
+from es_semantic.config.serving import KnowledgeSettings, ServeSettings
 
 DEFAULT_URL = "http://localhost:9200"
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_FIELD_NAME = "semantic"
-
-
-class Settings(BaseModel):
-    """Base of all sections: unknown keys are errors, values are immutable.
-
-    A key with no value (null) counts as not given. ``repr`` names the keys that were given and none of their values,
-    because any of them may have come out of the environment.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(sorted(self.model_fields_set))})"
-
-    __str__ = __repr__
-
-
-def _problem(text: str, *at: str | int) -> PydanticCustomError:
-    """An error of a whole section that belongs at the key path ``at`` below it; ``text`` must hold no value."""
-    return PydanticCustomError("section", "{text}", {"text": text, "at": at})
-
-
-def _plain_url(url: str) -> str:
-    wrong = ValueError("must be an http:// or https:// URL")
-    try:
-        parts = urlsplit(url)
-        readable = parts.port is None or parts.port > 0
-    except ValueError:
-        # urllib's own text quotes the part it cannot read, which may be half of a password.
-        raise wrong from None
-    if not readable or parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, url)):
-        raise wrong
-    if parts.username or parts.password:
-        raise ValueError("must not carry a user name or password; use the keys made for them")
-    if parts.query or parts.fragment:
-        raise ValueError("must not carry a query (?) or a fragment (#)")
-    return url.rstrip("/")
-
-
-def _not_a_bool(value: Any) -> Any:
-    # To Python, and so to pydantic, true is the number 1; in a file it is a mistake.
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
-    return value
 
 
 def _norwegian(language: Any) -> Any:
@@ -107,16 +45,6 @@ def _cache_size(size: Any) -> Any:
     return size
 
 
-Url = Annotated[str, AfterValidator(_plain_url)]
-Whole = Annotated[int, BeforeValidator(_not_a_bool)]
-Seconds = Annotated[float, Field(gt=0), BeforeValidator(_not_a_bool)]
-Urls = Annotated[
-    Annotated[Url, Tag("one")] | Annotated[list[Url], Tag("several"), Field(min_length=1)],
-    # Without a discriminator, pydantic reports every wrong URL once for each side of the union.
-    Discriminator(lambda url: "several" if isinstance(url, list) else "one"),
-]
-
-
 class ConnectionSettings(Settings):
     """How to reach Elasticsearch.
 
@@ -137,9 +65,9 @@ class ConnectionSettings(Settings):
     def _one_kind_of_credentials(self) -> ConnectionSettings:
         if (self.username is None) != (self.password is None):
             missing, given = ("username", "password") if self.username is None else ("password", "username")
-            raise _problem(f"must be given together with {missing}", given)
+            raise problem(f"must be given together with {missing}", given)
         if self.api_key is not None and self.username is not None:
-            raise _problem("must not be given together with username and password: give one or the other", "api_key")
+            raise problem("must not be given together with username and password: give one or the other", "api_key")
         return self
 
     @property
@@ -341,33 +269,36 @@ class RaySettings(Settings):
 
     address: str | None = None
     actors: Whole = Field(default=1, ge=1)
-    cpus_per_actor: Annotated[float, Field(ge=0), BeforeValidator(_not_a_bool)] = 1.0
-    gpus_per_actor: Annotated[float, Field(ge=0), BeforeValidator(_not_a_bool)] = 0.0
+    cpus_per_actor: Annotated[float, Field(ge=0), BeforeValidator(not_a_bool)] = 1.0
+    gpus_per_actor: Annotated[float, Field(ge=0), BeforeValidator(not_a_bool)] = 0.0
 
 
 class Config(Settings):
-    """The whole file. ``models``, ``rerankers`` and ``remotes`` are named by the user.
+    """The whole file. ``models``, ``rerankers``, ``remotes`` and ``knowledge`` are named by the user.
 
-    ``remotes`` are other clusters, from which to re-index, and ``ray`` is one of Ray, on which to.
+    ``remotes`` are other clusters, from which to re-index, and ``ray`` is one of Ray, on which to. ``knowledge`` are
+    the indices of chunks that RAGFlow's and Dify's calls search.
 
     The model ``default`` is MiniLM unless they define it; there is no default reranker.
     """
 
     connection: ConnectionSettings = ConnectionSettings()
     node: NodeSettings = NodeSettings()
-    models: dict[str, Annotated[ModelSettings, Field(discriminator="provider")]] = {}
-    rerankers: dict[str, Annotated[RerankerSettings, Field(discriminator="provider")]] = {}
-    remotes: dict[str, ConnectionSettings] = {}
+    models: dict[str, Annotated[ModelSettings, Field(discriminator="provider")]] = Field(default_factory=dict)
+    rerankers: dict[str, Annotated[RerankerSettings, Field(discriminator="provider")]] = Field(default_factory=dict)
+    remotes: dict[str, ConnectionSettings] = Field(default_factory=dict)
     ray: RaySettings = RaySettings()
+    serve: ServeSettings = ServeSettings()
+    knowledge: dict[str, KnowledgeSettings] = Field(default_factory=dict)
     embedding_cache: EmbeddingCacheSettings = EmbeddingCacheSettings()
-    semantic_fields: list[SemanticFieldSettings] = []
+    semantic_fields: list[SemanticFieldSettings] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _models_are_defined(self) -> Config:
         for number, field in enumerate(self.semantic_fields):
             if field.model != "default" and field.model not in self.models:
                 known = ", ".join(sorted({"default", *self.models}))
-                raise _problem(f"is not a defined model; defined: {known}", "semantic_fields", number, "model")
+                raise problem(f"is not a defined model; defined: {known}", "semantic_fields", number, "model")
         return self
 
     def model(self, name: str = "default") -> ModelSettings:

@@ -35,21 +35,22 @@ def exact_query(vector: Sequence[float], binding: Binding, name: str, filters: C
     """
     stamped = [{"term": {f"{name}.model": binding.stamp}}, *filters]
     if binding.chunking is None:
-        return _scored(vector, binding, f"{name}.vector", stamped)
+        return scored_by_vector(vector, binding.similarity, f"{name}.vector", stamped)
     nested = {
         "path": f"{name}.chunks",
         "score_mode": "max",
         "ignore_unmapped": True,
-        "query": _scored(vector, binding, f"{name}.chunks.vector", []),
+        "query": scored_by_vector(vector, binding.similarity, f"{name}.chunks.vector", []),
     }
     return {"bool": {"must": [{"nested": nested}], "filter": stamped}}
 
 
-def _scored(vector: Sequence[float], binding: Binding, field: str, filters: Clauses) -> dict[str, Any]:
+def scored_by_vector(vector: Sequence[float], similarity: Similarity, field: str, filters: Clauses) -> dict[str, Any]:
+    """Return the query that scores every document with a vector in ``field`` by its distance to ``vector``."""
     # A document without a vector would make the script fail.
     there = {"bool": {"filter": [{"exists": {"field": field}}, *filters]}}
     script = {
-        "source": SCRIPTS[binding.similarity],
+        "source": SCRIPTS[similarity],
         "params": {"query_vector": list(vector), "field": field},
     }
     return {"script_score": {"query": there, "script": script}}

@@ -20,7 +20,7 @@ from es_semantic.config import (
 from es_semantic.errors import ConfigError
 from tests.configs import FILE, parse, refuse
 
-TOP = "connection, node, models, rerankers, remotes, ray, embedding_cache, semantic_fields"
+TOP = "connection, node, models, rerankers, remotes, ray, serve, knowledge, embedding_cache, semantic_fields"
 
 EXAMPLE = Path(__file__).parents[2] / "es-semantic.example.yml"
 

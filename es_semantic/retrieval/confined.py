@@ -1,0 +1,151 @@
+"""Let a procedure see nothing but what its caller may: every search it sends gets the caller's filter.
+
+The filter is put in at the one place that nothing gets around: where requests leave. So it holds in every leg,
+aggregation and fetch, however the request came about. What is not known to be a search with a place for the filter is
+not sent at all. What a search could say to look beyond its own hits (lookups, suggesters, global aggregations) is
+refused beforehand, see :mod:`~es_semantic.retrieval.tree.permitted`; here once more, where it would escape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import orjson
+
+from es_semantic.cluster.steps import Remember, Request, Spawn, Step, Steps
+from es_semantic.errors import Forbidden
+from es_semantic.retrieval.tree.nodes import Json
+
+T = TypeVar("T")
+
+_SEARCH = re.compile(r"^/[^/]+/_search$")
+_WITHOUT_DOCUMENTS = re.compile(r"^/$|^/_license$|^/[^/]+/_mapping$")
+"""Requests whose answers hold no documents: versions, licences, mappings."""
+
+_WORDS = re.compile(r"^/[^/]+/_termvectors$")
+"""How frequent the words of a text are that comes with the request; no document is named."""
+
+_RERANK = re.compile(r"^/_inference/rerank/[^/]+$")
+"""Texts of documents that were found by confined searches."""
+
+_BEYOND = frozenset(["suggest", "runtime_mappings", "retriever", "sub_searches", "rank", "pit", "scroll"])
+"""Parts of a search that do not heed its query, change what the filter's fields mean, or have no place for it."""
+
+
+def confined(steps: Steps[T], filters: Sequence[Json]) -> Steps[T]:
+    """Run a procedure so that every search in it finds only documents that match all ``filters``.
+
+    Scores are not changed. Without filters nothing is changed.
+
+    Raises:
+        Forbidden: the procedure asks for something that cannot be confined.
+    """
+    if not filters:
+        return (yield from steps)
+    outcome: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            step = steps.send(outcome) if error is None else steps.throw(error)
+            outcome, error = None, None
+            try:
+                outcome = yield _confined(step, tuple(filters))
+            except GeneratorExit:
+                raise
+            except BaseException as raised:
+                error = raised
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+
+
+def _confined(step: Step, filters: tuple[Json, ...]) -> Step:
+    match step:
+        case Request():
+            return confined_request(step, filters)
+        case Spawn():
+            return Spawn(confined(step.steps, filters))
+        case Remember():
+            # What is remembered is the same for everybody: mappings and versions.
+            return replace(step, steps=lambda: confined(step.steps(), filters))
+    return step
+
+
+def confined_request(request: Request, filters: Sequence[Json]) -> Request:
+    """Return the request with the filters in every search of it.
+
+    Raises:
+        Forbidden: it is no search, or one in which the filters have no place.
+    """
+    if request.path == "/_msearch" and isinstance(request.body, list):
+        lines = list(request.body)
+        lines[1::2] = [orjson.dumps(confined_body(orjson.loads(line), filters)) for line in lines[1::2]]
+        return replace(request, body=lines)
+    if _SEARCH.match(request.path) and isinstance(request.body, Mapping):
+        return replace(request, body=confined_body(request.body, filters))
+    if request.method == "GET" and _WITHOUT_DOCUMENTS.match(request.path):
+        return request
+    if request.method == "POST" and (_RERANK.match(request.path) or _WORDS.match(request.path)):
+        return request
+    raise Forbidden(
+        f"{request.method} {request.path} cannot be confined to what this key may see",
+        hint="Use a key without a filter.",
+    )
+
+
+def confined_body(body: Mapping[str, Any], filters: Sequence[Json]) -> Json:
+    """Return a search that finds only what matches the filters, too; its scores are what they were.
+
+    Raises:
+        Forbidden: the search has a part in which the filters have no place.
+    """
+    beyond = sorted(_BEYOND & body.keys())
+    if beyond or _is_global(body.get("aggs")) or _is_global(body.get("aggregations")):
+        raise Forbidden(
+            f"[{beyond[0] if beyond else 'global'}] cannot be confined to what this key may see",
+            hint="Leave it out, or use a key without a filter.",
+        )
+    confined_parts: Json = {}
+    if "knn" in body:
+        parts = body["knn"] if isinstance(body["knn"], list) else [body["knn"]]
+        confined_parts["knn"] = [_nearest(part, filters) for part in parts]
+    if "query" in body or "knn" not in body:
+        query = _inside(body.get("query", {"match_all": {}}), filters)
+        confined_parts["query"] = {"bool": {"must": [query], "filter": list(filters)}}
+    return {**body, **confined_parts}
+
+
+def _nearest(knn: Mapping[str, Any], filters: Sequence[Json]) -> Json:
+    given = knn.get("filter", [])
+    return {**knn, "filter": [*(given if isinstance(given, list) else [given]), *filters]}
+
+
+def _inside(query: Any, filters: Sequence[Json]) -> Any:
+    """Put the filters into vector searches within a query, which else would find others' documents first.
+
+    The query as a whole is filtered, too; this is for finding enough, not for hiding. So a field that is called knn
+    does no harm, and is told by having no vector to search with.
+    """
+    if isinstance(query, list):
+        return [_inside(each, filters) for each in query]
+    if not isinstance(query, Mapping):
+        return query
+    inside = {name: _inside(value, filters) for name, value in query.items()}
+    knn = inside.get("knn")
+    if isinstance(knn, Mapping) and knn.keys() & {"query_vector", "query_vector_builder"}:
+        inside["knn"] = _nearest(knn, filters)
+    return inside
+
+
+def _is_global(aggs: Any) -> bool:
+    if not isinstance(aggs, Mapping):
+        return False
+    return any(
+        isinstance(each, Mapping)
+        and ("global" in each or _is_global(each.get("aggs")) or _is_global(each.get("aggregations")))
+        for each in aggs.values()
+    )

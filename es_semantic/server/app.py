@@ -1,0 +1,139 @@
+"""The application: routes, errors and limits put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from es_semantic.chosen import Source
+from es_semantic.cluster.client import connect_async
+from es_semantic.config import Config, ConnectionSettings, ServeSettings
+from es_semantic.errors import EsSemanticError, UsageError
+from es_semantic.server import dify, openai, pages, playground, ragflow, rerank, search
+from es_semantic.server.access import is_loopback
+from es_semantic.server.failures import Failure, failure_of, plain
+from es_semantic.server.guard import Guard
+from es_semantic.server.keys import Keys
+from es_semantic.server.metrics import Metrics
+from es_semantic.server.models import ConfiguredModels, SharedModels
+from es_semantic.server.service import Service
+
+ROUTERS = (search.router, ragflow.router, dify.router, openai.router, rerank.router, pages.router, playground.router)
+
+log = logging.getLogger("es_semantic.server")
+
+
+def create_app(config: Config, connection: ConnectionSettings, source: Source | None = None) -> FastAPI:
+    """Return the application; the cluster is asked nothing yet. Models come from ``source``, else the configuration.
+
+    Raises:
+        UsageError: it shall listen beyond this machine, and there are no keys.
+        ConfigError: the file of keys cannot be read.
+    """
+    settings, keys = config.serve, Keys(config.serve.keys_file)
+    require_keys(settings, keys)
+    metrics = Metrics(lambda: models.waiting)
+    models = SharedModels(source or ConfiguredModels(config), config, metrics.ran)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with connect_async(in_time(connection, settings)) as client:
+            # Blocked threads are cheap; without one, a request could not even wait for its batch.
+            threads = ThreadPoolExecutor(settings.concurrency + 8, thread_name_prefix="es-semantic")
+            asyncio.get_running_loop().set_default_executor(threads)
+            service = Service(config, client, models, keys, metrics, open_without_keys=is_loopback(settings.host))
+            app.state.service = service
+            warming = asyncio.get_running_loop().run_in_executor(None, models.warm_up)
+            warming.add_done_callback(lambda _: service.warm.append(True))
+            yield
+            models.close()
+
+    app = FastAPI(
+        title="es-semantic",
+        summary="Semantic search for the Elasticsearch you already run.",
+        version=metadata.version("es-semantic"),
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(EsSemanticError, _ours)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+        )
+    app.add_middleware(Guard, settings=settings, metrics=metrics, uploads=ragflow.is_upload)
+    return app
+
+
+def require_keys(settings: ServeSettings, keys: Keys) -> None:
+    """Make sure that nobody on other machines is let in without a key.
+
+    Raises:
+        UsageError: it shall listen beyond this machine, and there are no keys.
+    """
+    if not is_loopback(settings.host) and not keys.all():
+        raise UsageError(
+            f"without API keys the server listens on this machine only, not on {settings.host}",
+            hint="Make one: es-semantic key create NAME --scope search --index INDEX",
+        )
+
+
+def in_time(connection: ConnectionSettings, settings: ServeSettings) -> ConnectionSettings:
+    """Return how to reach the cluster for somebody who waits: an answer that comes after the deadline is of no use."""
+    return connection.model_copy(
+        update={
+            "request_timeout": min(connection.request_timeout, settings.deadline),
+            "max_retries": min(connection.max_retries, 1),
+        }
+    )
+
+
+def _answered(request: Request, failure: Failure) -> JSONResponse:
+    shape: Callable[[Failure, str], JSONResponse] | None = _SHAPES.get(request.url.path)
+    request_id = request.state.request_id
+    if shape is not None:
+        return shape(failure, request_id)
+    return JSONResponse(failure.body(request_id), failure.status, failure.headers)
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, EsSemanticError)
+    failure = failure_of(error)
+    if failure.status >= 500:
+        log.warning("request %s: %s", request.state.request_id, error.what)
+    return _answered(request, failure)
+
+
+async def _malformed(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        f"{'.'.join(str(part) for part in each['loc'] if part != 'body') or 'body'}: {each['msg']}"
+        for each in error.errors()
+    ]
+    return _answered(request, plain(422, "InvalidRequest", "; ".join(dict.fromkeys(problems))[:2_000], "See /docs."))
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    failure = plain(error.status_code, "HttpError", str(error.detail), "See /docs.")
+    return _answered(request, Failure(failure.status, failure.error, dict(error.headers or {})))
+
+
+_SHAPES = {**ragflow.SHAPES, **dify.SHAPES, **openai.SHAPES, **rerank.SHAPES}
+"""Routes whose callers know errors of another shape, by their paths."""

@@ -1,0 +1,36 @@
+"""What routes depend on: the server's parts, and who is calling."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader
+
+from es_semantic.server.access import Access, authenticate
+from es_semantic.server.service import Service
+
+AUTHORIZATION = APIKeyHeader(
+    name="Authorization", scheme_name="key", description="Bearer <key>; see es-semantic key create", auto_error=False
+)
+
+
+def parts(request: Request) -> Service:
+    """Return the server's parts."""
+    return cast(Service, request.app.state.service)
+
+
+def caller(request: Request, authorization: Annotated[str | None, Security(AUTHORIZATION)]) -> Access:
+    """Return who is calling.
+
+    Raises:
+        Unauthorized: there is no valid key.
+    """
+    service = parts(request)
+    access = authenticate(service.keys, authorization, open_without_keys=service.open_without_keys)
+    request.state.caller = access.caller
+    return access
+
+
+Parts = Annotated[Service, Depends(parts)]
+Caller = Annotated[Access, Depends(caller)]

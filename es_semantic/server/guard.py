@@ -1,0 +1,196 @@
+"""What holds for every request before a route sees it: its id, its size, its place in the queue, and its time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from es_semantic.config import ServeSettings
+from es_semantic.server.access import is_loopback
+from es_semantic.server.failures import Failure, plain
+from es_semantic.server.metrics import Metrics
+
+ALWAYS = frozenset(["/healthz", "/readyz", "/metrics"])
+"""Answered however much there is to do."""
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+log = logging.getLogger("es_semantic.server")
+
+
+class _TooLarge(Exception):
+    """The body is longer than it may be."""
+
+
+class _Gone(Exception):
+    """The client has hung up."""
+
+
+class Guard:
+    """An ASGI middleware.
+
+    A body is read whole, up to its limit, before anything is done with it. Beyond ``concurrency`` requests at once it
+    answers 429; after ``timeout`` seconds 504. The work for a client that has hung up is stopped. On loopback a request
+    must name this machine as its host: else a web page could reach the server by a name of its own (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics, uploads: Callable[[str], bool]) -> None:
+        """Guard ``app``; ``uploads`` tells by the path which requests may be as large as ``max_upload``."""
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._uploads = uploads
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        answer = _Answer(send, _request_id(headers.get(b"x-request-id", "")))
+        scope.setdefault("state", {})["request_id"] = answer.request_id
+        started = time.perf_counter()
+        counted = scope["path"] not in ALWAYS
+        self._under_way += counted
+        self._metrics.under_way.set(self._under_way)
+        try:
+            await self._answer(scope, receive, answer, headers, counted)
+        finally:
+            self._under_way -= counted
+            self._metrics.under_way.set(self._under_way)
+            self._tell(scope, answer, time.perf_counter() - started)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, answer: _Answer, headers: dict[bytes, str], counted: bool
+    ) -> None:
+        refused = self._refusal(headers, counted)
+        if refused is not None:
+            await answer.fail(refused)
+            return
+        limit = self._settings.max_upload if self._uploads(scope["path"]) else self._settings.max_body
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                body = await _read(receive, limit, headers.get(b"content-length", ""))
+                await self._run(scope, body, receive, answer)
+        except _TooLarge:
+            await answer.fail(
+                plain(413, "TooLarge", f"the request is larger than {limit:,} bytes", "Send less at once.")
+            )
+        except TimeoutError:
+            what = f"not answered within {self._settings.timeout:g} seconds"
+            await answer.fail(plain(504, "TimedOut", what, "Ask for less, or raise serve.timeout."))
+        except _Gone:
+            answer.status = 499
+        except Exception:
+            # A bug of ours; the traceback is for the log, and nobody else.
+            log.exception("request %s failed", answer.request_id)
+            await answer.fail(plain(500, "InternalError", "this is a bug", f"Request {answer.request_id} in the log."))
+
+    def _refusal(self, headers: dict[bytes, str], counted: bool) -> Failure | None:
+        if is_loopback(self._settings.host) and not _names_this_machine(headers.get(b"host", "")):
+            return plain(400, "WrongHost", "the request names another host", "Use http://localhost.")
+        if counted and self._under_way > self._settings.concurrency:
+            return plain(
+                429, "TooManyRequests", f"{self._settings.concurrency} requests are under way already", "Try again."
+            )
+        return None
+
+    async def _run(self, scope: Scope, body: bytes, receive: Receive, answer: _Answer) -> None:
+        given = asyncio.Event()
+        hung_up = asyncio.Event()
+
+        async def again() -> Message:
+            if not given.is_set():
+                given.set()
+                return {"type": "http.request", "body": body, "more_body": False}
+            await hung_up.wait()
+            return {"type": "http.disconnect"}
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            hung_up.set()
+
+        work, watching = asyncio.ensure_future(self._app(scope, again, answer)), asyncio.create_task(watch())
+        try:
+            await asyncio.wait([work, watching], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise _Gone
+            work.result()
+        finally:
+            for task in (work, watching):
+                task.cancel()
+            await asyncio.gather(work, watching, return_exceptions=True)
+
+    def _tell(self, scope: Scope, answer: _Answer, seconds: float) -> None:
+        # A route as it is declared: else everybody could add labels.
+        route = getattr(scope.get("route"), "path", "unknown")
+        self._metrics.answered(scope["method"] if route != "unknown" else "any", route, answer.status, seconds)
+        if scope["path"] not in ALWAYS:
+            fields = {
+                "request_id": answer.request_id,
+                "method": scope["method"],
+                "route": route,
+                "status": answer.status,
+                "ms": round(seconds * 1000, 1),
+                "caller": scope.get("state", {}).get("caller", ""),
+            }
+            log.info("answered", extra=fields)
+
+
+class _Answer:
+    """What is sent back, with the request's id in it."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self.request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message["headers"], (b"x-request-id", self.request_id.encode())]}
+        await self._send(message)
+
+    async def fail(self, failure: Failure) -> None:
+        """Answer with a failure, unless an answer has begun."""
+        if self.status:
+            return
+        headers = {"content-type": "application/json", **failure.headers}
+        encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await self({"type": "http.response.start", "status": failure.status, "headers": encoded})
+        await self({"type": "http.response.body", "body": orjson.dumps(failure.body(self.request_id))})
+
+
+async def _read(receive: Receive, limit: int, announced: str) -> bytes:
+    if announced.isdigit() and int(announced[:20]) > limit:
+        raise _TooLarge
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _TooLarge
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _request_id(given: str) -> str:
+    return given if _ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _names_this_machine(host: str) -> bool:
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    return is_loopback(name.strip("[]").lower())

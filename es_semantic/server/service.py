@@ -1,0 +1,131 @@
+"""What the routes share: the cluster, the models, the keys; and how a procedure is run for a caller."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from elasticsearch import AsyncElasticsearch
+
+from es_semantic.cluster.steps import Compute, Join, Remember, Request, Steps, run_async, url_path
+from es_semantic.config import Config
+from es_semantic.retrieval.confined import confined
+from es_semantic.server.access import Access
+from es_semantic.server.keys import Keys
+from es_semantic.server.metrics import Metrics
+from es_semantic.server.models import SharedModels
+from es_semantic.server.vectors import vector_paths
+
+T = TypeVar("T")
+
+SECONDS = 2.0
+"""How long a mapping is taken to be what it was."""
+
+
+@dataclass(slots=True)
+class Timings:
+    """Where the time went, in milliseconds; ``requests`` are those to Elasticsearch.
+
+    What is spent on fusing, checking and waiting for a turn is the rest of the whole.
+    """
+
+    model_ms: float = 0.0
+    elasticsearch_ms: float = 0.0
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where a caller's search goes: the expression to search, and the paths of vectors in each index behind it."""
+
+    index: str
+    vectors: dict[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The server's parts; ``open_without_keys`` says whether somebody without a key may do everything."""
+
+    config: Config
+    client: AsyncElasticsearch
+    models: SharedModels
+    keys: Keys
+    metrics: Metrics
+    open_without_keys: bool
+    warm: list[bool] = field(default_factory=list)
+
+    async def run(self, access: Access, steps: Steps[T], timings: Timings | None = None) -> T:
+        """Run a procedure for a caller, who sees nothing but what the key's filter lets through.
+
+        Raises:
+            EsSemanticError: whatever the procedure raises.
+        """
+        return await run_async(self.client, timed(confined(steps, access.filters), timings or Timings()))
+
+    async def reach(self, access: Access, index: str) -> Reach:
+        """Return where a caller's search goes.
+
+        Raises:
+            NotAllowed: the key may not search there.
+            IndexUnavailable: there is no such index.
+        """
+        names = access.require_names(index)
+        behind = {name: await run_async(self.client, vectors_behind(name)) for name in names}
+        vectors = {concrete: paths for each in behind.values() for concrete, paths in each.items()}
+        return Reach(access.reach(names, behind), vectors)
+
+    def deadline(self, wanted: float | None) -> float:
+        """Return the seconds that each part of an answer may take: as many as wanted, but no more than configured."""
+        most = self.config.serve.deadline
+        return most if wanted is None else min(wanted, most)
+
+
+def timed(steps: Steps[T], timings: Timings) -> Steps[T]:
+    """Run a procedure and add up what it waits for."""
+    outcome: Any = None
+    error: BaseException | None = None
+    try:
+        while True:
+            step = steps.send(outcome) if error is None else steps.throw(error)
+            outcome, error = None, None
+            started = time.perf_counter()
+            try:
+                outcome = yield step
+            except GeneratorExit:
+                raise
+            except BaseException as raised:
+                error = raised
+            took = (time.perf_counter() - started) * 1000
+            match step:
+                case Compute():
+                    timings.model_ms += took
+                case Request() | Join() | Remember():
+                    timings.elasticsearch_ms += took
+                    timings.requests += isinstance(step, Request)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    finally:
+        steps.close()
+
+
+def vectors_behind(name: str) -> Steps[dict[str, frozenset[str]]]:
+    """Return the indices behind a name or pattern, and the paths of the vectors in each; seen two seconds ago at most.
+
+    Raises:
+        IndexUnavailable: no such index.
+    """
+    found: dict[str, frozenset[str]] = yield Remember(("vectors", name), SECONDS, partial(_read, name))
+    return found
+
+
+def _read(name: str) -> Steps[dict[str, frozenset[str]]]:
+    mappings = yield Request("GET", url_path("/{}/_mapping", name))
+    return {concrete: frozenset(vector_paths(body["mappings"])) for concrete, body in sorted(mappings.items())}
+
+
+def all_vectors(reach: Reach) -> Collection[str]:
+    """Return the paths of vectors in all indices of a search."""
+    return frozenset().union(*reach.vectors.values())

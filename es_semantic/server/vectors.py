@@ -1,0 +1,70 @@
+"""Vectors are not for callers: where they are in a mapping, and an answer without them. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+VECTORS = frozenset(["dense_vector", "rank_vectors", "sparse_vector"])
+
+
+def vector_paths(mapping: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the full paths of the fields that hold vectors, and of aliases of such fields."""
+    paths = set(_paths(mapping, ""))
+    yield from paths
+    for alias, target in _aliases(mapping, ""):
+        if target in paths:
+            yield alias
+
+
+def without_vectors(value: Any, paths: Collection[str]) -> Any:
+    """Return an answer of Elasticsearch in which no hit, at whatever depth, holds values of these fields."""
+    if isinstance(value, list):
+        return [without_vectors(each, paths) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {name: without_vectors(each, paths) for name, each in value.items()}
+    if "_index" in kept or "_id" in kept:
+        if isinstance(kept.get("_source"), Mapping):
+            kept["_source"] = _without(kept["_source"], paths, "")
+        if isinstance(kept.get("fields"), Mapping):
+            kept["fields"] = {
+                name: _without(each, paths, name)
+                for name, each in kept["fields"].items()
+                if not _is_vector(name, paths)
+            }
+    return kept
+
+
+def _without(value: Any, paths: Collection[str], at: str) -> Any:
+    if isinstance(value, list):
+        return [_without(each, paths, at) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {}
+    for name, each in value.items():
+        path = f"{at}.{name}" if at else name
+        if not _is_vector(path, paths):
+            kept[name] = _without(each, paths, path)
+    return kept
+
+
+def _is_vector(path: str, paths: Collection[str]) -> bool:
+    # Values of a field's own sub-fields come under longer names.
+    return path in paths or any(path.startswith(f"{vector}.") for vector in paths)
+
+
+def _paths(mapping: Mapping[str, Any], at: str) -> Iterator[str]:
+    for name, body in {**mapping.get("properties", {}), **mapping.get("fields", {})}.items():
+        path = f"{at}{name}"
+        if body.get("type") in VECTORS:
+            yield path
+        yield from _paths(body, f"{path}.")
+
+
+def _aliases(mapping: Mapping[str, Any], at: str) -> Iterator[tuple[str, str]]:
+    for name, body in mapping.get("properties", {}).items():
+        path = f"{at}{name}"
+        if body.get("type") == "alias":
+            yield path, body["path"]
+        yield from _aliases(body, f"{path}.")
