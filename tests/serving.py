@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from elasticsearch import Elasticsearch
 
 from es_semantic.chosen import Source
 from es_semantic.config import Config, ConnectionSettings
@@ -20,6 +22,7 @@ from es_semantic.errors import ModelUnavailable
 from es_semantic.server.app import create_app
 from es_semantic.server.keys import Keys
 from tests.embedder import TinyEmbedder
+from tests.nodes import remove_everything
 
 STARTS_WITHIN = 60.0
 
@@ -58,6 +61,16 @@ class Server:
     def key(self, *scopes: str, indices: tuple[str, ...] = ("*",), **options: Any) -> str:
         """Make a key and return its token."""
         return self.keys.create("test", scopes=scopes, indices=indices, **options)[1]
+
+
+@contextmanager
+def prefix(client: Elasticsearch) -> Iterator[str]:
+    """A beginning of names that no other test uses; whatever has it is removed at the end."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    try:
+        yield name
+    finally:
+        remove_everything(client, name)
 
 
 @contextmanager

@@ -156,7 +156,9 @@ def vector_in_time(embedder: Embedder, text: str, deadline: float | None) -> Vec
 
 def query_vector(embedder: Embedder, text: str) -> Vector:
     """Return the vector to search with; the same model is asked once for the same text."""
-    key = (embedder.profile.fingerprint.id, text)
+    # The probe too: models of one name may have other weights.
+    fingerprint = embedder.profile.fingerprint
+    key = (fingerprint.id, fingerprint.probe, text)
     with _LOCK:
         if key in _REMEMBERED:
             _REMEMBERED.move_to_end(key)
@@ -190,5 +192,5 @@ def _embedder(models: Models, binding: Binding | None, model_id: str | None, pat
     return embedder
 
 
-_REMEMBERED: OrderedDict[tuple[str, str], Vector] = OrderedDict()
+_REMEMBERED: OrderedDict[tuple[str, str, str], Vector] = OrderedDict()
 _LOCK = threading.Lock()

@@ -47,7 +47,7 @@ def failure_of(error: EsSemanticError) -> Failure:
     """Return how an error is answered."""
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     if isinstance(error, RequestFailed):
-        status = _PASSED_ON.get(error.status, status)
+        status = _PASSED_ON.get(error.status or 0, status)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else RETRY_AFTER if status in (429, 503) else {}
     told = {"type": type(error).__name__, "what": error.what, "hint": error.hint}
     if isinstance(error, InvalidRetriever):

@@ -12,8 +12,7 @@ from elasticsearch import Elasticsearch
 
 import es_semantic
 from tests.embedder import TinyEmbedder
-from tests.nodes import MakeIndex
-from tests.serving import OneModel, Server, serving
+from tests.serving import OneModel, Server, prefix, serving
 
 TEXTS = {
     "1": "cancel a subscription in the billing settings",
@@ -24,27 +23,31 @@ TEXTS = {
 }
 
 
-@pytest.fixture
-def articles(make_index: MakeIndex, client: Elasticsearch) -> str:
-    documents = {id: {"body": text, "lang": "en" if id != "3" else "de"} for id, text in TEXTS.items()}
-    index = make_index({"body": {"type": "text"}, "lang": {"type": "keyword"}}, documents=documents)
-    es_semantic.attach(client, index, ["body"], model=TinyEmbedder())
-    es_semantic.sync(client, index, model=TinyEmbedder())
-    return index
+MODEL = OneModel()
 
 
-@pytest.fixture
-def source() -> OneModel:
-    return OneModel()
+@pytest.fixture(scope="module")
+def articles(client: Elasticsearch) -> Iterator[str]:
+    with prefix(client) as index:
+        client.indices.create(
+            index=index, mappings={"properties": {"body": {"type": "text"}, "lang": {"type": "keyword"}}}
+        )
+        for id, text in TEXTS.items():
+            client.index(index=index, id=id, document={"body": text, "lang": "en" if id != "3" else "de"})
+        client.indices.refresh(index=index)
+        es_semantic.attach(client, index, ["body"], model=TinyEmbedder())
+        es_semantic.sync(client, index, model=TinyEmbedder())
+        yield index
 
 
-@pytest.fixture
-def server(tmp_path: Path, node_url: str, source: OneModel) -> Iterator[Server]:
-    with serving(tmp_path, node_url, source=source, settings={"max_size": 20, "max_window": 200}) as running:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, node_url: str) -> Iterator[Server]:
+    limits = {"max_size": 20, "max_window": 200}
+    with serving(tmp_path_factory.mktemp("server"), node_url, source=MODEL, settings=limits) as running:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def http(server: Server) -> Iterator[httpx.Client]:
     with server.client() as open_client:
         yield open_client
@@ -97,7 +100,7 @@ def test_a_tree_is_answered_with_totals_and_aggregations(http: httpx.Client, art
     assert sum(bucket["doc_count"] for bucket in answer["aggregations"]["by"]["buckets"]) == answer["total"]["value"]
 
 
-def test_vectors_are_for_admins_alone(server: Server, articles: str) -> None:
+def test_vectors_are_for_admins_alone(tmp_path: Path, node_url: str, articles: str) -> None:
     tree = {"standard": {"query": {"match_all": {}}}}
     body = {
         "index": articles,
@@ -106,11 +109,14 @@ def test_vectors_are_for_admins_alone(server: Server, articles: str) -> None:
         "fields": ["semantic.vector"],
         "aggs": {"top": {"top_hits": {"fields": ["semantic.*"], "_source": True}}},
     }
-    with server.client(server.key("search")) as caller, server.client(server.key("admin")) as admin:
-        told = caller.post("/search", json=body)
-        assert found(told)["hits"][0]["source"]["semantic"]["status"] == "ready"
-        assert "vector" not in told.text
-        assert len(found(admin.post("/search", json=body))["hits"][0]["source"]["semantic"]["vector"]) == 64
+    with serving(tmp_path, node_url, source=MODEL) as server:
+        with server.client(server.key("search")) as caller:
+            told = caller.post("/search", json=body)
+        with server.client(server.key("admin")) as admin:
+            whole = admin.post("/search", json=body)
+    assert found(told)["hits"][0]["source"]["semantic"]["status"] == "ready"
+    assert "vector" not in told.text
+    assert len(found(whole)["hits"][0]["source"]["semantic"]["vector"]) == 64
 
 
 @pytest.mark.parametrize(
@@ -152,8 +158,10 @@ def test_what_is_wrong_is_said(http: httpx.Client, articles: str, body: dict[str
         assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
-def test_without_the_model_the_answer_goes_on_and_says_so(http: httpx.Client, source: OneModel, articles: str) -> None:
-    source.away = True
+def test_without_the_model_the_answer_goes_on_and_says_so(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch, articles: str
+) -> None:
+    monkeypatch.setattr(MODEL, "away", True)
     answer = found(http.post("/search", json={"index": articles, "query": "never asked before subscription"}))
     assert answer["hits"]
     assert [each["leg"] for each in answer["degraded"]] == ["knn"]
