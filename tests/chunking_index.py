@@ -51,9 +51,10 @@ def chunks(tenant: str | None = None) -> list[dict[str, Any]]:
 def fill(client: Elasticsearch, index: str, *, tenants: tuple[str, ...] = ()) -> None:
     """Create the index with these chunks, those of each tenant under ids of its own, attached and embedded."""
     client.indices.create(index=index, **orjson.loads(resource("mappings/chunks.json").read_bytes()))
+    none: list[tuple[str, ...]] = [()]
     actions = [
         {"_index": index, "_id": "/".join((*given, chunk["document_id"], str(chunk["position"]))), **chunk}
-        for given in ([(tenant,) for tenant in tenants] or [()])
+        for given in [(tenant,) for tenant in tenants] or none
         for chunk in chunks(*given)
     ]
     helpers.bulk(client, actions, refresh=True)

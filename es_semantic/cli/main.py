@@ -24,6 +24,7 @@ from es_semantic.cli import (
     eval,
     failures,
     key,
+    mcp,
     migrate,
     more_like,
     prompt,
@@ -59,7 +60,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(up, down, doctor, attach, detach, analyze, sync, reindex, migrate, failures, status, search, serve),
-    *(eval, compare, tune, demo),
+    *(eval, compare, tune, demo, mcp),
 )
 for verb in VERBS:
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -53,8 +54,7 @@ def create_app(config: Config, connection: ConnectionSettings, source: Source | 
             asyncio.get_running_loop().set_default_executor(threads)
             service = Service(config, client, models, keys, metrics, open_without_keys=is_loopback(settings.host))
             app.state.service = service
-            warming = asyncio.get_running_loop().run_in_executor(None, models.warm_up)
-            warming.add_done_callback(lambda _: service.warm.append(True))
+            threading.Thread(target=warm_up, args=(service,), name="es-semantic-warm-up", daemon=True).start()
             yield
             models.close()
 
@@ -77,8 +77,14 @@ def create_app(config: Config, connection: ConnectionSettings, source: Source | 
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
         )
-    app.add_middleware(Guard, settings=settings, metrics=metrics, uploads=ragflow.is_upload)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, uploads=ragflow.is_upload, shaped=shaped)
     return app
+
+
+def warm_up(service: Service) -> None:
+    """Load the models, and then say that the server is ready."""
+    service.models.warm_up()
+    service.warm.set()
 
 
 def require_keys(settings: ServeSettings, keys: Keys) -> None:
@@ -104,12 +110,16 @@ def in_time(connection: ConnectionSettings, settings: ServeSettings) -> Connecti
     )
 
 
-def _answered(request: Request, failure: Failure) -> JSONResponse:
-    shape: Callable[[Failure, str], JSONResponse] | None = _SHAPES.get(request.url.path)
-    request_id = request.state.request_id
+def shaped(path: str, failure: Failure, request_id: str) -> JSONResponse:
+    """Return a failure as the callers of a path know errors."""
+    shape = _SHAPES.get(path)
     if shape is not None:
         return shape(failure, request_id)
     return JSONResponse(failure.body(request_id), failure.status, failure.headers)
+
+
+def _answered(request: Request, failure: Failure) -> JSONResponse:
+    return shaped(request.url.path, failure, request.state.request_id)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -135,5 +145,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return _answered(request, Failure(failure.status, failure.error, dict(error.headers or {})))
 
 
-_SHAPES = {**ragflow.SHAPES, **dify.SHAPES, **openai.SHAPES, **rerank.SHAPES}
+_SHAPES: dict[str, Callable[[Failure, str], JSONResponse]] = {
+    **ragflow.SHAPES,
+    **dify.SHAPES,
+    **openai.SHAPES,
+    **rerank.SHAPES,
+}
 """Routes whose callers know errors of another shape, by their paths."""

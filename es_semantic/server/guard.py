@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-import orjson
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from es_semantic.config import ServeSettings
@@ -41,12 +41,24 @@ class Guard:
     must name this machine as its host: else a web page could reach the server by a name of its own (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics, uploads: Callable[[str], bool]) -> None:
-        """Guard ``app``; ``uploads`` tells by the path which requests may be as large as ``max_upload``."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServeSettings,
+        metrics: Metrics,
+        uploads: Callable[[str], bool],
+        shaped: Callable[[str, Failure, str], Response],
+    ) -> None:
+        """Guard ``app``.
+
+        ``uploads`` tells by the path which requests may be as large as ``max_upload``; ``shaped`` makes the answer to a
+        path of a failure and the request's id.
+        """
         self._app = app
         self._settings = settings
         self._metrics = metrics
         self._uploads = uploads
+        self._shaped = shaped
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +67,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        answer = _Answer(send, _request_id(headers.get(b"x-request-id", "")))
+        request_id = _request_id(headers.get(b"x-request-id", ""))
+        answer = _Answer(send, request_id, lambda failure: self._shaped(scope["path"], failure, request_id))
         scope.setdefault("state", {})["request_id"] = answer.request_id
         started = time.perf_counter()
         counted = scope["path"] not in ALWAYS
@@ -149,8 +162,9 @@ class Guard:
 class _Answer:
     """What is sent back, with the request's id in it."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, shaped: Callable[[Failure], Response]) -> None:
         self._send = send
+        self._shaped = shaped
         self.request_id = request_id
         self.status = 0
 
@@ -164,10 +178,9 @@ class _Answer:
         """Answer with a failure, unless an answer has begun."""
         if self.status:
             return
-        headers = {"content-type": "application/json", **failure.headers}
-        encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await self({"type": "http.response.start", "status": failure.status, "headers": encoded})
-        await self({"type": "http.response.body", "body": orjson.dumps(failure.body(self.request_id))})
+        response = self._shaped(failure)
+        await self({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+        await self({"type": "http.response.body", "body": response.body})
 
 
 async def _read(receive: Receive, limit: int, announced: str) -> bytes:

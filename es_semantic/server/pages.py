@@ -40,7 +40,7 @@ async def healthz() -> Response:
 @router.get("/readyz", response_class=Response, responses={503: {"description": "Elasticsearch does not answer."}})
 async def readyz(service: Parts) -> Response:
     """Say whether requests can be answered: the models are loaded, and Elasticsearch answers."""
-    if not service.warm:
+    if not service.warm.is_set():
         return Response("the models are being loaded\n", 503, media_type="text/plain")
     try:
         await run_async(service.client, _ping())

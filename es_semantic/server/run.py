@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -65,6 +68,11 @@ def run(config: Config, connection: ConnectionSettings, say: Callable[[str], Non
     say(f"es-semantic serves at {url} (playground; API: {url}/docs). Ctrl-C stops it.")
     with listening:
         server.run(sockets=[listening])
+    if not app.state.service.warm.is_set():
+        # A model that is being loaded cannot be interrupted, and may take longer than whoever stops us waits.
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

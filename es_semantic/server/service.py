@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -47,7 +48,10 @@ class Reach:
 
 @dataclass(frozen=True)
 class Service:
-    """The server's parts; ``open_without_keys`` says whether somebody without a key may do everything."""
+    """The server's parts.
+
+    ``open_without_keys`` says whether somebody without a key may do everything; ``warm`` is set once models are loaded.
+    """
 
     config: Config
     client: AsyncElasticsearch
@@ -55,7 +59,7 @@ class Service:
     keys: Keys
     metrics: Metrics
     open_without_keys: bool
-    warm: list[bool] = field(default_factory=list)
+    warm: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, access: Access, steps: Steps[T], timings: Timings | None = None) -> T:
         """Run a procedure for a caller, who sees nothing but what the key's filter lets through.

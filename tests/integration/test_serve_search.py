@@ -101,7 +101,7 @@ def test_a_tree_is_answered_with_totals_and_aggregations(http: httpx.Client, art
 
 
 def test_vectors_are_for_admins_alone(tmp_path: Path, node_url: str, articles: str) -> None:
-    tree = {"standard": {"query": {"match_all": {}}}}
+    tree: dict[str, Any] = {"standard": {"query": {"match_all": {}}}}
     body = {
         "index": articles,
         "retriever": tree,
