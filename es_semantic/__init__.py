@@ -9,7 +9,9 @@
 """
 
 from es_semantic.api import analyze, attach, detach, failures, follow, status, sync
+from es_semantic.api_chunks import list_datasets, retrieve_chunks
 from es_semantic.api_evaluation import compare_models, evaluate, reset_ranking, tune
+from es_semantic.api_ingest import ingest, ingest_document
 from es_semantic.api_migrate import (
     cancel_migration,
     compare_migration,
@@ -24,12 +26,17 @@ from es_semantic.api_search import context, more_like, retrieve, search
 from es_semantic.embedding import Embedder, Embeddings, ModelProfile, load_embedder
 from es_semantic.errors import EsSemanticError
 from es_semantic.reindex.on_ray import RayEngine
+from es_semantic.retrieval.chunk_search import Chunk, Chunks
+from es_semantic.retrieval.conditions import Condition
 from es_semantic.retrieval.context import Context
 from es_semantic.retrieval.passages import Passage
 from es_semantic.retrieval.results import Hit, SearchResult
 from es_semantic.retrieval.tree import build as retrievers
 
 __all__ = [
+    "Chunk",
+    "Chunks",
+    "Condition",
     "Context",
     "Embedder",
     "Embeddings",
@@ -52,6 +59,9 @@ __all__ = [
     "evaluate",
     "failures",
     "follow",
+    "ingest",
+    "ingest_document",
+    "list_datasets",
     "load_embedder",
     "migrate",
     "migration",
@@ -60,6 +70,7 @@ __all__ = [
     "reindex_files",
     "reset_ranking",
     "retrieve",
+    "retrieve_chunks",
     "retrievers",
     "roll_back_migration",
     "search",

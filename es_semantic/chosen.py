@@ -20,6 +20,9 @@ from es_semantic.schema.binding import Binding, Bindings, read_bindings
 from es_semantic.schema.target import Target, resolve
 from es_semantic.sync.worker import Options, Worker, start
 
+DEFAULT_NAME = "default"
+"""The model of whoever names none."""
+
 
 @runtime_checkable
 class Source(Protocol):
@@ -44,13 +47,16 @@ Model = Embedder | ModelSettings | Source | None
 
 
 def loaded(model: Model) -> Embedder:
-    """Load a model by its settings, or take an embedder as it is.
+    """Load a model by its settings, or take an embedder as it is; of a source the default one.
 
     Raises:
-        UsageError: it is a source of several.
+        UsageError: the source has no default.
     """
     if isinstance(model, Source):
-        raise UsageError("one model is wanted here, not a source of several", hint="Give an embedder, or settings.")
+        default = model.named(DEFAULT_NAME)
+        if default is None:
+            raise UsageError("there is no default model", hint="Name one, or give an embedder.")
+        return default
     if model is None:
         return cached_embedder(SentenceTransformersModel())
     return cached_embedder(model) if isinstance(model, ModelSettings) else model
@@ -91,7 +97,7 @@ def choosing(model: Model, config: Config | None) -> Callable[[Fingerprint, str]
 
 def behind_cache(embedder: Embedder, model: Model, config: Config | None) -> Embedder:
     """Let the embedder of configured models remember vectors; one that the caller brings only within a batch."""
-    own = model is not None and not isinstance(model, ModelSettings)
+    own = model is not None and not isinstance(model, ModelSettings | Source)
     settings = (config or Config()).embedding_cache
     return caching(embedder, settings.model_copy(update={"max_size": "0"}) if own else settings)
 
@@ -140,6 +146,6 @@ def worker_for(index: str, name: str, model: Model, config: Config | None, optio
     embedder = yield Compute(lambda: behind_cache(choose(of.binding.fingerprint, of.target.name), model, config))
     worker = yield from start(of.target, of.binding, embedder, of.version, name=of.place, options=options)
     # Who asks for one of two fields by its own place, or brings a model, wants that one alone.
-    alone = of.bindings.name_of(of.place) != name or model is not None
+    alone = of.bindings.name_of(of.place) != name or not (model is None or isinstance(model, Source))
     worker.beside = () if alone else tuple(of.bindings.beside(of.place))
     return worker

@@ -23,6 +23,7 @@ from es_semantic.cli import (
     down,
     eval,
     failures,
+    ingest,
     key,
     mcp,
     migrate,
@@ -45,7 +46,9 @@ from es_semantic.cluster.client import allow_deep_documents
 from es_semantic.errors import EsSemanticError, UsageError
 
 INTERRUPTED = 130
-AGAIN = "Run the same command again: sync, reindex, migrate and analyze go on where they were, others begin anew."
+AGAIN = (
+    "Run the same command again: sync, reindex, migrate, analyze and ingest go on where they were, others begin anew."
+)
 
 # Newer releases of typer carry their own copy of click, so that `click.ClickException` is not what they raise.
 _CLICK_EXCEPTION: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -60,7 +63,7 @@ app = typer.Typer(
 )
 VERBS = (
     *(up, down, doctor, attach, detach, analyze, sync, reindex, migrate, failures, status, search, serve),
-    *(eval, compare, tune, demo, mcp),
+    *(ingest, eval, compare, tune, demo, mcp),
 )
 for verb in VERBS:
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[-1]))

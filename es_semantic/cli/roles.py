@@ -10,14 +10,9 @@ from es_semantic.cli.context import Context
 from es_semantic.cli.output import print_json, say
 from es_semantic.cluster.steps import run
 from es_semantic.errors import ClusterError
-from es_semantic.schema.roles import with_aliased, worker_role
+from es_semantic.schema.roles import api_role, with_aliased, worker_role
 
 app = typer.Typer(help="Print the least privileges that es-semantic needs, as Elasticsearch takes them.")
-
-
-@app.callback()
-def _group() -> None:
-    """Keep ``worker`` a subcommand, although it is the only one so far."""
 
 
 @app.command()
@@ -28,6 +23,17 @@ def worker(
 ) -> None:
     """Print the role of a worker as JSON: for PUT _security/role/NAME, or as a role descriptor of an API key."""
     print_json(worker_role(_with_aliased(ctx.obj, indices), initial_load=initial_load))
+
+
+@app.command()
+def api(
+    indices: Annotated[
+        list[str],
+        typer.Argument(metavar="INDEX...", help="Indices, aliases, data streams or patterns, as callers name them."),
+    ],
+) -> None:
+    """Print the role of `es-semantic serve` as JSON, as for a worker: it searches, and can change nothing."""
+    print_json(api_role(indices))
 
 
 def _with_aliased(context: Context, names: list[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """``es-semantic.yml`` → validated settings."""
 
 from es_semantic.config.loader import find_config, load_config, parse_config
-from es_semantic.config.serving import KnowledgeSettings, ServeSettings
+from es_semantic.config.serving import DEFAULT_CHUNKS, KnowledgeSettings, ServeSettings
 from es_semantic.config.settings import (
     DEFAULT_FIELD_NAME,
     DEFAULT_MODEL,
@@ -23,6 +23,7 @@ from es_semantic.config.settings import (
 )
 
 __all__ = [
+    "DEFAULT_CHUNKS",
     "DEFAULT_FIELD_NAME",
     "DEFAULT_MODEL",
     "DEFAULT_URL",

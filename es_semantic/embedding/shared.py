@@ -49,6 +49,11 @@ class SharedEmbedder:
         return self._embedder.profile
 
     @property
+    def precision(self) -> str:
+        """The shared embedder's, "" where it has none; it keeps caches apart."""
+        return str(getattr(self._embedder, "precision", ""))
+
+    @property
     def document_tokenizer(self) -> object:
         """The shared embedder's, None where it has none; by it long texts are cut."""
         return getattr(self._embedder, "document_tokenizer", None)

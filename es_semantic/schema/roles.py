@@ -17,6 +17,9 @@ CONTROL = ("read", "index", "delete", "maintenance")
 INITIAL_LOAD = "manage"
 """Changing replicas and refresh_interval takes this on top."""
 
+API = ("read", "view_index_metadata")
+"""Search, and read the mapping, which tells the model."""
+
 
 def worker_role(indices: Sequence[str], *, initial_load: bool = False) -> dict[str, Any]:
     """Return a role descriptor for a worker on these indices, aliases or data streams: no cluster privilege at all.
@@ -31,6 +34,15 @@ def worker_role(indices: Sequence[str], *, initial_load: bool = False) -> dict[s
             {"names": [f"{CONTROL_INDEX}*"], "privileges": list(CONTROL)},
         ],
     }
+
+
+def api_role(indices: Sequence[str]) -> dict[str, Any]:
+    """Return a role descriptor for ``es-semantic serve`` on these indices, aliases, data streams or patterns.
+
+    It can change nothing. It is of the same form as :func:`worker_role`, and has no cluster privilege either. Embedding
+    and reranking texts need no privilege at all.
+    """
+    return {"cluster": [], "indices": [{"names": list(indices), "privileges": list(API)}]}
 
 
 def with_aliased(names: Sequence[str]) -> Steps[list[str]]:

@@ -20,7 +20,7 @@ from es_semantic.chosen import Source
 from es_semantic.cluster.client import connect_async
 from es_semantic.config import Config, ConnectionSettings, ServeSettings
 from es_semantic.errors import EsSemanticError, UsageError
-from es_semantic.server import dify, openai, pages, playground, ragflow, rerank, search
+from es_semantic.server import dify, openai, pages, playground, ragflow, rerank, search, uploads
 from es_semantic.server.access import is_loopback
 from es_semantic.server.failures import Failure, failure_of, plain
 from es_semantic.server.guard import Guard
@@ -29,7 +29,7 @@ from es_semantic.server.metrics import Metrics
 from es_semantic.server.models import ConfiguredModels, SharedModels
 from es_semantic.server.service import Service
 
-ROUTERS = (search.router, ragflow.router, dify.router, openai.router, rerank.router, pages.router, playground.router)
+ROUTERS = tuple(module.router for module in (search, ragflow, uploads, dify, openai, rerank, pages, playground))
 
 log = logging.getLogger("es_semantic.server")
 
@@ -77,7 +77,7 @@ def create_app(config: Config, connection: ConnectionSettings, source: Source | 
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
         )
-    app.add_middleware(Guard, settings=settings, metrics=metrics, uploads=ragflow.is_upload, shaped=shaped)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, uploads=uploads.is_upload, shaped=shaped)
     return app
 
 
@@ -112,7 +112,7 @@ def in_time(connection: ConnectionSettings, settings: ServeSettings) -> Connecti
 
 def shaped(path: str, failure: Failure, request_id: str) -> JSONResponse:
     """Return a failure as the callers of a path know errors."""
-    shape = _SHAPES.get(path)
+    shape = ragflow.failed if uploads.is_upload(path) else _SHAPES.get(path)
     if shape is not None:
         return shape(failure, request_id)
     return JSONResponse(failure.body(request_id), failure.status, failure.headers)

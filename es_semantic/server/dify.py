@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +12,7 @@ from es_semantic.api_chunks import retrieve_chunks
 from es_semantic.config import KnowledgeSettings
 from es_semantic.retrieval.chunk_search import Chunks
 from es_semantic.retrieval.conditions import Condition
+from es_semantic.server.answers import json_answer
 from es_semantic.server.callers import Caller, Parts
 from es_semantic.server.failures import Failure
 from es_semantic.server.ragflow import require_places
@@ -76,8 +77,8 @@ class DifyAnswer(BaseModel):
     records: list[DifyRecord]
 
 
-@router.post(PATH)
-async def dify(asked: DifyRequest, service: Parts, access: Caller) -> DifyAnswer:
+@router.post(PATH, response_model=DifyAnswer)
+async def dify(asked: DifyRequest, service: Parts, access: Caller) -> Response:
     """Retrieve records of a dataset that answer a query."""
     access.require("search")
     require_at_most("top_k", asked.retrieval_setting.top_k, service.config.serve.max_window)
@@ -101,7 +102,7 @@ async def dify(asked: DifyRequest, service: Parts, access: Caller) -> DifyAnswer
     )
     if found.degraded:
         service.metrics.degraded()
-    return dify_answer(place, found)
+    return json_answer(dify_answer(place, found))
 
 
 CANDIDATES = 1_024
@@ -114,19 +115,19 @@ def conditions_of(condition: DifyCondition) -> Condition:
     return Condition(name, condition.comparison_operator, condition.value)
 
 
-def dify_answer(place: KnowledgeSettings, found: Chunks) -> DifyAnswer:
-    """Return the answer; ``metadata`` is never null, which Dify could not read."""
-    return DifyAnswer(
-        records=[
-            DifyRecord(
-                content=str(each.value(place.content) or ""),
-                score=each.similarity,
-                title=str(each.value(place.document_name) or ""),
-                metadata={**each.metadata, "document_id": each.value(place.document), "chunk_id": each.key[1]},
-            )
+def dify_answer(place: KnowledgeSettings, found: Chunks) -> dict[str, Any]:
+    """Return the answer, of the form of :class:`DifyAnswer`; ``metadata`` is never null, which Dify cannot read."""
+    return {
+        "records": [
+            {
+                "content": str(each.value(place.content) or ""),
+                "score": each.similarity,
+                "title": str(each.value(place.document_name) or ""),
+                "metadata": {**each.metadata, "document_id": each.value(place.document), "chunk_id": each.key[1]},
+            }
             for each in found.chunks
         ]
-    )
+    }
 
 
 def failed(failure: Failure, request_id: str) -> JSONResponse:

@@ -20,6 +20,9 @@ from es_semantic.server.metrics import Metrics
 ALWAYS = frozenset(["/healthz", "/readyz", "/metrics"])
 """Answered however much there is to do."""
 
+UPLOAD_TIMEOUT = 600.0
+"""Seconds for a request that brings documents, which are read and embedded before it is answered."""
+
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger("es_semantic.server")
@@ -88,9 +91,11 @@ class Guard:
         if refused is not None:
             await answer.fail(refused)
             return
-        limit = self._settings.max_upload if self._uploads(scope["path"]) else self._settings.max_body
+        upload = self._uploads(scope["path"])
+        limit = self._settings.max_upload if upload else self._settings.max_body
+        timeout = max(self._settings.timeout, UPLOAD_TIMEOUT if upload else 0.0)
         try:
-            async with asyncio.timeout(self._settings.timeout):
+            async with asyncio.timeout(timeout):
                 body = await _read(receive, limit, headers.get(b"content-length", ""))
                 await self._run(scope, body, receive, answer)
         except _TooLarge:
@@ -98,7 +103,7 @@ class Guard:
                 plain(413, "TooLarge", f"the request is larger than {limit:,} bytes", "Send less at once.")
             )
         except TimeoutError:
-            what = f"not answered within {self._settings.timeout:g} seconds"
+            what = f"not answered within {timeout:g} seconds"
             await answer.fail(plain(504, "TimedOut", what, "Ask for less, or raise serve.timeout."))
         except _Gone:
             answer.status = 499

@@ -6,15 +6,13 @@ import logging
 import threading
 from collections.abc import Callable
 
-from es_semantic.chosen import Source
+from es_semantic.chosen import DEFAULT_NAME, Source
 from es_semantic.config import Config
 from es_semantic.embedding import PROBE_TEXT, Embedder, Fingerprint
 from es_semantic.embedding.choose import cached_embedder, embedder_for
 from es_semantic.embedding.engines.bulk import BULK
 from es_semantic.embedding.shared import SharedEmbedder
 from es_semantic.errors import EsSemanticError
-
-DEFAULT = "default"
 
 log = logging.getLogger("es_semantic.server")
 
@@ -32,7 +30,7 @@ class ConfiguredModels:
 
     def named(self, name: str) -> Embedder | None:
         """See :class:`~es_semantic.chosen.Source`."""
-        return cached_embedder(self._config.model(name)) if name in {DEFAULT, *self._config.models} else None
+        return cached_embedder(self._config.model(name)) if name in {DEFAULT_NAME, *self._config.models} else None
 
 
 class SharedModels:
@@ -45,9 +43,10 @@ class SharedModels:
         """Nothing is loaded yet."""
         self._source = source
         self._ran = ran
-        self._first = list(config.models) or [DEFAULT]
-        self.names = sorted({DEFAULT, *config.models})
+        self._first = list(config.models) or [DEFAULT_NAME]
+        self.names = sorted({DEFAULT_NAME, *config.models})
         self._shared: dict[int, SharedEmbedder] = {}
+        self._known: dict[str, SharedEmbedder] = {}
         self._lock = threading.Lock()
 
     def bound(self, fingerprint: Fingerprint, index: str) -> SharedEmbedder:
@@ -57,7 +56,17 @@ class SharedModels:
     def named(self, name: str) -> SharedEmbedder | None:
         """See :class:`~es_semantic.chosen.Source`."""
         embedder = self._source.named(name)
-        return None if embedder is None else self._share(embedder)
+        if embedder is None:
+            return None
+        shared = self._share(embedder)
+        # What a model is costs a run of it, once.
+        assert shared.profile.dims
+        self._known[name] = shared
+        return shared
+
+    def known(self, name: str) -> SharedEmbedder | None:
+        """Return the model of this name if it has been asked for before: it is loaded then."""
+        return self._known.get(name)
 
     @property
     def waiting(self) -> int:

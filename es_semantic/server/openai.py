@@ -7,18 +7,19 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pybase64
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from es_semantic.chosen import DEFAULT_NAME
 from es_semantic.embedding import Embeddings
 from es_semantic.embedding.chunking import tokenizer_of
 from es_semantic.embedding.protocol import Vectors
 from es_semantic.embedding.shared import SharedEmbedder
 from es_semantic.errors import InvalidQuery
+from es_semantic.server.answers import json_answer
 from es_semantic.server.callers import Caller, Parts
 from es_semantic.server.failures import Failure
-from es_semantic.server.models import DEFAULT, SharedModels
 
 MAX_TEXTS = 2_048
 """Of one request, as with OpenAI."""
@@ -37,7 +38,7 @@ class EmbeddingsRequest(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     input: str | Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)] | Tokens | list[Tokens]
-    model: str = DEFAULT
+    model: str = DEFAULT_NAME
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)
     input_type: Literal["document", "query"] = "document"
@@ -84,11 +85,11 @@ class ModelsAnswer(BaseModel):
 
 
 @router.post("/v1/embeddings", response_model=EmbeddingsAnswer)
-async def embeddings(asked: EmbeddingsRequest, service: Parts, access: Caller) -> EmbeddingsAnswer:
+async def embeddings(asked: EmbeddingsRequest, service: Parts, access: Caller) -> Response:
     """Embed texts. What is asked at the same time runs through the model together."""
     access.require("embed")
     texts = require_texts(asked.input)
-    embedder = await asyncio.to_thread(require_model, service.models, asked.model)
+    embedder = await service.loaded(asked.model)
     dims = embedder.profile.dims
     if asked.dimensions not in (None, dims):
         raise InvalidQuery(
@@ -97,14 +98,17 @@ async def embeddings(asked: EmbeddingsRequest, service: Parts, access: Caller) -
         )
     ask = embedder.ask_queries if asked.input_type == "query" else embedder.ask_documents
     found: Embeddings = await asyncio.wrap_future(ask(texts))
-    tokens = await asyncio.to_thread(count_tokens, embedder, texts)
-    return EmbeddingsAnswer(
-        data=[
-            Embedding(index=place, embedding=encoded(vector, asked.encoding_format))
-            for place, vector in enumerate(found.vectors)
-        ],
-        model=asked.model,
-        usage=Usage(prompt_tokens=tokens, total_tokens=tokens),
+    tokens = count_tokens(embedder, texts)
+    return json_answer(
+        {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": place, "embedding": encoded(vector, asked.encoding_format)}
+                for place, vector in enumerate(found.vectors)
+            ],
+            "model": asked.model,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
     )
 
 
@@ -134,27 +138,11 @@ def require_texts(given: Any) -> list[str]:
     return texts
 
 
-def require_model(models: SharedModels, name: str) -> SharedEmbedder:
-    """Return the model of this name, loaded.
-
-    Raises:
-        InvalidQuery: there is none.
-        ModelUnavailable: it cannot be loaded.
-    """
-    embedder = models.named(name)
-    if embedder is None:
-        raise InvalidQuery(f"there is no model {name!r}", hint=f"Models are {', '.join(models.names)}.")
-    # What it is costs a run of the model, once.
-    assert embedder.profile.dims
-    return embedder
-
-
-def encoded(vector: Vectors, encoding: Literal["float", "base64"]) -> list[float] | str:
+def encoded(vector: Vectors, encoding: Literal["float", "base64"]) -> Vectors | str:
     """Return a vector as OpenAI encodes it."""
     if encoding == "base64":
         return pybase64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
-    numbers: list[float] = vector.tolist()
-    return numbers
+    return np.ascontiguousarray(vector)
 
 
 def count_tokens(embedder: SharedEmbedder, texts: list[str]) -> int:

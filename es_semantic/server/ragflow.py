@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from es_semantic.retrieval.chunk_search import Chunk, Chunks
 from es_semantic.retrieval.conditions import Condition
 from es_semantic.retrieval.datasets import Dataset
 from es_semantic.server.access import Access
+from es_semantic.server.answers import json_answer
 from es_semantic.server.callers import Caller, Parts
 from es_semantic.server.failures import Failure
 from es_semantic.server.search import require_at_most
@@ -81,8 +82,8 @@ class RetrievalRequest(BaseModel):
     metadata_condition: MetadataCondition | None = None
 
 
-@router.post(RETRIEVAL)
-async def retrieval(asked: RetrievalRequest, service: Parts, access: Caller) -> dict[str, Any]:
+@router.post(RETRIEVAL, response_model=dict[str, Any])
+async def retrieval(asked: RetrievalRequest, service: Parts, access: Caller) -> Response:
     """Retrieve chunks of datasets that answer a question."""
     access.require("search")
     require_at_most("top_k", asked.top_k, service.config.serve.max_window)
@@ -111,7 +112,7 @@ async def retrieval(asked: RetrievalRequest, service: Parts, access: Caller) -> 
     )
     if found.degraded:
         service.metrics.degraded()
-    return {"code": 0, "data": retrieval_data(place, found)}
+    return json_answer({"code": 0, "data": retrieval_data(place, found)})
 
 
 @router.get(DATASETS)
@@ -201,11 +202,6 @@ def failed(failure: Failure, request_id: str) -> JSONResponse:
     return JSONResponse(
         {"code": status, "message": what, "data": None, "request_id": request_id}, status, failure.headers
     )
-
-
-def is_upload(path: str) -> bool:
-    """Return whether a request of this path brings a document."""
-    return path.startswith(f"{DATASETS}/") and path.endswith("/documents")
 
 
 def _text(value: Any) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from es_semantic.api_search import search
@@ -18,11 +17,12 @@ from es_semantic.retrieval.engine import Answer, Query, bound_steps
 from es_semantic.retrieval.query import DEFAULT_SIZE
 from es_semantic.retrieval.request import read_request
 from es_semantic.retrieval.results import Hit, SearchResult, read_hit
-from es_semantic.retrieval.tree.nodes import Knn, kind, walk
+from es_semantic.retrieval.tree.nodes import Json, Knn, kind, walk
 from es_semantic.retrieval.tree.permitted import require_filters, require_permitted
 from es_semantic.retrieval.tree.plain import ILLEGAL_ARGUMENT
 from es_semantic.schema.ranking import Normalizer, Ranking
 from es_semantic.server.access import Access
+from es_semantic.server.answers import json_answer
 from es_semantic.server.callers import Caller, Parts
 from es_semantic.server.service import Reach, Service, Timings, all_vectors
 from es_semantic.server.vectors import without_vectors
@@ -147,8 +147,8 @@ class SearchAnswer(BaseModel):
     aggregations: dict[str, Any] | None = None
 
 
-@router.post("/search", response_model=SearchAnswer, response_model_exclude_none=True)
-async def post_search(asked: TextSearch | TreeSearch, service: Parts, access: Caller) -> SearchAnswer:
+@router.post("/search", response_model=SearchAnswer)
+async def post_search(asked: TextSearch | TreeSearch, service: Parts, access: Caller) -> Response:
     """Search for a text (``query``), or rank by a ``retriever`` tree."""
     access.require("search")
     index = asked.index if isinstance(asked.index, str) else ",".join(asked.index)
@@ -162,8 +162,8 @@ async def post_search(asked: TextSearch | TreeSearch, service: Parts, access: Ca
         answer = text_answer(result, timings)
         if not access.admin:
             vectors = all_vectors(reach)
-            for hit in answer.hits:
-                hit.source = without_vectors({"_id": hit.id, "_source": hit.source}, vectors)["_source"]
+            for hit in answer["hits"]:
+                hit["source"] = without_vectors({"_id": hit["id"], "_source": hit["source"]}, vectors)["_source"]
     else:
         reach = await service.reach(access, index)
         timings = Timings()
@@ -171,9 +171,9 @@ async def post_search(asked: TextSearch | TreeSearch, service: Parts, access: Ca
         found = await service.run(access, tree_steps(query, service), timings)
         body = found.body if access.admin else without_vectors(found.body, all_vectors(reach))
         answer = tree_answer(replace(found, body=body), kind(query.root), asked.from_, timings)
-    if answer.degraded:
+    if answer["degraded"]:
         service.metrics.degraded()
-    return answer
+    return json_answer(answer)
 
 
 def text_steps(asked: TextSearch, service: Service, reach: Reach) -> Steps[SearchResult]:
@@ -264,56 +264,52 @@ def require_at_most(name: str, value: int, most: int) -> None:
         raise InvalidQuery(f"{name} must be at most {most:,} here, not {value:,}", hint="Ask for less, page by page.")
 
 
-def text_answer(result: SearchResult, timings: Timings) -> SearchAnswer:
-    """Return the answer to a text."""
-    return SearchAnswer(
-        took_ms=result.took_ms,
-        timings=_timings(timings),
-        hits=[_hit(hit) for hit in result.hits],
-        degraded=[DegradedBody(leg=each.leg, reason=each.reason) for each in result.degraded],
-    )
+def text_answer(result: SearchResult, timings: Timings) -> Json:
+    """Return the answer to a text, of the form of :class:`SearchAnswer`."""
+    return {
+        "took_ms": result.took_ms,
+        "timings": _timings(timings),
+        "hits": [_hit(hit) for hit in result.hits],
+        "degraded": [asdict(each) for each in result.degraded],
+    }
 
 
-def tree_answer(found: Answer, root: str, start: int, timings: Timings) -> SearchAnswer:
-    """Return the answer to a tree, whose root is a retriever of this kind."""
+def tree_answer(found: Answer, root: str, start: int, timings: Timings) -> Json:
+    """Return the answer to a tree, whose root is a retriever of this kind, of the form of :class:`SearchAnswer`."""
     hits = []
     for rank, each in enumerate(found.body["hits"]["hits"], start=start + 1):
         more = {name.removeprefix("_"): value for name, value in each.items() if name in _MORE}
         known = {"_id": None, "_score": None, **each}
-        hits.append(_hit(read_hit(known, rank, root)).model_copy(update={"more": more}))
-    return SearchAnswer(
-        took_ms=found.body["took"],
-        timings=_timings(timings),
-        hits=hits,
-        degraded=[DegradedBody(leg=each.leg, reason=each.reason) for each in found.degraded],
-        total=found.body["hits"].get("total"),
-        aggregations=found.body.get("aggregations"),
-    )
+        hits.append({**_hit(read_hit(known, rank, root)), "more": more})
+    totals = {"total": found.body["hits"].get("total"), "aggregations": found.body.get("aggregations")}
+    return {
+        "took_ms": found.body["took"],
+        "timings": _timings(timings),
+        "hits": hits,
+        "degraded": [asdict(each) for each in found.degraded],
+        **{name: value for name, value in totals.items() if value is not None},
+    }
 
 
 _MORE = frozenset(["fields", "inner_hits", "sort", "matched_queries", "_version", "_seq_no", "_primary_term"])
 
 
-def _hit(hit: Hit) -> HitBody:
-    places: Mapping[str, Any] = hit.legs
-    return HitBody(
-        index=hit.index,
-        id=hit.id,
-        score=hit.score,
-        legs={name: LegPlace(rank=place.rank, score=place.score) for name, place in places.items()},
-        source=dict(hit.source),
-        highlights=dict(hit.highlights),
-        passages=[
-            PassageBody(text=each.text, start=each.start, end=each.end, score=each.score, field=each.field)
-            for each in hit.passages
-        ],
-        routing=hit.routing,
-    )
+def _hit(hit: Hit) -> Json:
+    return {
+        "index": hit.index,
+        "id": hit.id,
+        "score": hit.score,
+        "legs": {name: {"rank": place.rank, "score": place.score} for name, place in hit.legs.items()},
+        "source": hit.source,
+        "highlights": hit.highlights,
+        "passages": [asdict(each) for each in hit.passages],
+        **({"routing": hit.routing} if hit.routing is not None else {}),
+    }
 
 
-def _timings(timings: Timings) -> TimingsBody:
-    return TimingsBody(
-        model_ms=round(timings.model_ms, 2),
-        elasticsearch_ms=round(timings.elasticsearch_ms, 2),
-        requests=timings.requests,
-    )
+def _timings(timings: Timings) -> Json:
+    return {
+        "model_ms": round(timings.model_ms, 2),
+        "elasticsearch_ms": round(timings.elasticsearch_ms, 2),
+        "requests": timings.requests,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Collection
@@ -13,6 +14,8 @@ from elasticsearch import AsyncElasticsearch
 
 from es_semantic.cluster.steps import Compute, Join, Remember, Request, Steps, run_async, url_path
 from es_semantic.config import Config
+from es_semantic.embedding.shared import SharedEmbedder
+from es_semantic.errors import InvalidQuery
 from es_semantic.retrieval.confined import confined
 from es_semantic.server.access import Access
 from es_semantic.server.keys import Keys
@@ -68,6 +71,18 @@ class Service:
             EsSemanticError: whatever the procedure raises.
         """
         return await run_async(self.client, timed(confined(steps, access.filters), timings or Timings()))
+
+    async def loaded(self, name: str) -> SharedEmbedder:
+        """Return the model of this name, loaded.
+
+        Raises:
+            InvalidQuery: there is none.
+            ModelUnavailable: it cannot be loaded.
+        """
+        model = self.models.known(name) or await asyncio.to_thread(self.models.named, name)
+        if model is None:
+            raise InvalidQuery(f"there is no model {name!r}", hint=f"Models are {', '.join(self.models.names)}.")
+        return model
 
     async def reach(self, access: Access, index: str) -> Reach:
         """Return where a caller's search goes.

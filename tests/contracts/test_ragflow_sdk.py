@@ -60,6 +60,21 @@ def test_datasets_are_found_by_name(ragflow: RAGFlow) -> None:
     assert {each.id for each in ragflow.list_datasets()} == {HANDBOOK, RECIPES}
 
 
+def test_documents_are_uploaded_found_and_replaced(server: Server, ragflow: RAGFlow) -> None:
+    writer = RAGFlow(api_key=server.key("ingest", "search"), base_url=server.url)
+    dataset = writer.get_dataset(name=RECIPES)
+    for text in (b"# Bread\n\nKnead flour and water.", b"# Bread\n\nKnead flour, water and yeast for ten minutes."):
+        (document,) = dataset.upload_documents([{"display_name": "bread.md", "blob": text}])
+        assert (document.name, document.dataset_id, document.run) == ("bread.md", RECIPES, "DONE")
+    chunks = ragflow.retrieve(dataset_ids=[RECIPES], document_ids=[document.id], question="yeast")
+    assert [chunk.content for chunk in chunks] == ["# Bread\n\nKnead flour, water and yeast for ten minutes."]
+    assert chunks[0].vector_similarity > 0
+    with pytest.raises(Exception, match="notes.exe"):
+        dataset.upload_documents([{"display_name": "notes.exe", "blob": b"x"}])
+    with pytest.raises(Exception, match="ingest"):
+        ragflow.get_dataset(name=RECIPES).upload_documents([{"display_name": "a.md", "blob": b"x"}])
+
+
 def test_errors_reach_whoever_calls(server: Server, ragflow: RAGFlow) -> None:
     with pytest.raises(Exception, match="none"):
         ragflow.retrieve(dataset_ids=["none"], question="vacation")

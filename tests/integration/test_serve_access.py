@@ -73,6 +73,10 @@ def routes(index: str) -> Mapping[str, tuple[str, Callable[[httpx.Client], httpx
             lambda http: http.post("/v1/rerank", json={"query": "vacation", "documents": ["a"]}),
         ),
         "POST /rerank": ("embed", lambda http: http.post("/rerank", json={"query": "vacation", "texts": ["a"]})),
+        "POST /api/v1/datasets/{dataset_id}/documents": (
+            "ingest",
+            lambda http: http.post("/api/v1/datasets/none/documents", files={"file": ("a.exe", b"x")}),
+        ),
         "GET /metrics": ("admin", lambda http: http.get("/metrics")),
     }
 
@@ -101,6 +105,9 @@ def test_every_route_by_every_scope_for_two_tenants(server: Server, index: str, 
                     assert (response.status_code, response.json()["code"]) == (200, 102), name
                 elif not allowed:
                     assert response.status_code == 403, name
+                elif "documents" in name:
+                    # Who has a filter may not replace what he does not see.
+                    assert (response.json()["code"], "filter" in response.text) == (102, True), name
                 elif "rerank" in name:
                     # None is configured, which is told to those alone who may ask.
                     assert (response.status_code, "reranker" in response.text) == (400, True), name

@@ -1,0 +1,1 @@
+"""Elastic's own ``semantic_text``, embedded by ``es-semantic serve``: what a licence above Basic allows."""
