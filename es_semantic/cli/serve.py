@@ -13,7 +13,7 @@ from es_semantic.cli.output import err, say
 from es_semantic.config import Config
 from es_semantic.errors import MissingExtra
 
-NEEDED = ("aiohttp", "fastapi", "python_multipart", "uvicorn")
+NEEDED = ("aiohttp", "fastapi", "fastapi_offline", "python_multipart", "uvicorn")
 
 
 def serve(

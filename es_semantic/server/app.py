@@ -13,6 +13,7 @@ from importlib import metadata
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -58,11 +59,13 @@ def create_app(config: Config, connection: ConnectionSettings, source: Source | 
             yield
             models.close()
 
-    app = FastAPI(
+    # Its page that shows the API loads nothing from other hosts.
+    app = FastAPIOffline(
         title="es-semantic",
         summary="Semantic search for the Elasticsearch you already run.",
         version=metadata.version("es-semantic"),
         lifespan=lifespan,
+        docs_url="/docs",
         redoc_url=None,
     )
     for router in ROUTERS:

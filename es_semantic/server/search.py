@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from es_semantic.api_search import search
 from es_semantic.chosen import models_for, rerankers_for
@@ -47,6 +48,19 @@ class RankingBody(Body):
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
     rank_constant: Annotated[int, Field(ge=1)] = 60
     normalizer: Normalizer = "minmax"
+
+    @model_validator(mode="after")
+    def _usable(self) -> RankingBody:
+        self.ranking()
+        return self
+
+    def ranking(self) -> Ranking:
+        """Return it as a search takes it.
+
+        Raises:
+            ValidationError: a weight is of no known leg, or too large, or all are 0.
+        """
+        return Ranking(**self.model_dump())
 
 
 class TextSearch(Body):
@@ -137,7 +151,10 @@ class TimingsBody(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """Hits, best first. ``total`` and ``aggregations`` are Elasticsearch's, where a tree asked for them."""
+    """Hits, best first; ``took_ms`` is the whole time here.
+
+    ``total`` and ``aggregations`` are Elasticsearch's, where a tree asked for them.
+    """
 
     took_ms: float
     timings: TimingsBody
@@ -151,6 +168,7 @@ class SearchAnswer(BaseModel):
 async def post_search(asked: TextSearch | TreeSearch, service: Parts, access: Caller) -> Response:
     """Search for a text (``query``), or rank by a ``retriever`` tree."""
     access.require("search")
+    started = time.perf_counter()
     index = asked.index if isinstance(asked.index, str) else ",".join(asked.index)
     if isinstance(asked, TextSearch):
         require_text_limits(asked, service.config.serve)
@@ -171,6 +189,7 @@ async def post_search(asked: TextSearch | TreeSearch, service: Parts, access: Ca
         found = await service.run(access, tree_steps(query, service), timings)
         body = found.body if access.admin else without_vectors(found.body, all_vectors(reach))
         answer = tree_answer(replace(found, body=body), kind(query.root), asked.from_, timings)
+    answer["took_ms"] = round((time.perf_counter() - started) * 1000, 2)
     if answer["degraded"]:
         service.metrics.degraded()
     return json_answer(answer)
@@ -187,7 +206,7 @@ def text_steps(asked: TextSearch, service: Service, reach: Reach) -> Steps[Searc
         rank_window_size=asked.rank_window_size,
         filters=asked.filters,
         fields=asked.fields,
-        ranking=None if asked.ranking is None else Ranking(**asked.ranking.model_dump()),
+        ranking=None if asked.ranking is None else asked.ranking.ranking(),
         rerank=asked.rerank,
         highlight=asked.highlight,
         passages=asked.passages,
@@ -267,7 +286,6 @@ def require_at_most(name: str, value: int, most: int) -> None:
 def text_answer(result: SearchResult, timings: Timings) -> Json:
     """Return the answer to a text, of the form of :class:`SearchAnswer`."""
     return {
-        "took_ms": result.took_ms,
         "timings": _timings(timings),
         "hits": [_hit(hit) for hit in result.hits],
         "degraded": [asdict(each) for each in result.degraded],
@@ -283,7 +301,6 @@ def tree_answer(found: Answer, root: str, start: int, timings: Timings) -> Json:
         hits.append({**_hit(read_hit(known, rank, root)), "more": more})
     totals = {"total": found.body["hits"].get("total"), "aggregations": found.body.get("aggregations")}
     return {
-        "took_ms": found.body["took"],
         "timings": _timings(timings),
         "hits": hits,
         "degraded": [asdict(each) for each in found.degraded],

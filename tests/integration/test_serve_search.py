@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,8 @@ def test_vectors_are_for_admins_alone(tmp_path: Path, node_url: str, articles: s
         ({"query": "x", "index": "IX", "from": -1}, 422, "from"),
         ({"query": "x", "index": "IX", "rank_window_size": 5000}, 400, "rank_window_size"),
         ({"query": "x", "index": "IX", "ranking": {"method": "linear", "weights": {"bm25": -1}}}, 422, "weights"),
+        ({"query": "x", "index": "IX", "ranking": {"method": "rrf", "weights": {"bm25": 0, "knn": 0}}}, 422, "weight"),
+        ({"query": "x", "index": "IX", "ranking": {"method": "rrf", "weights": {"none": 1}}}, 422, "none"),
         ({"query": "x", "index": "IX", "filters": [{"query_string": {"query": "a"}}]}, 200, ""),
         ({"query": "x", "index": "IX", "filters": [{"no_such_query": {}}]}, 400, "no_such_query"),
         ({"query": "x", "index": "no-such-index-anywhere"}, 404, "no-such-index-anywhere"),
@@ -173,3 +176,11 @@ def test_without_the_model_the_answer_goes_on_and_says_so(
 def test_the_indices_with_semantic_fields_are_listed(http: httpx.Client, articles: str) -> None:
     listed = {each["index"]: each["fields"] for each in http.get("/indices").json()}
     assert listed[articles] == [{"name": "semantic", "source": ["body"], "model": "tiny", "dims": 64, "chunked": False}]
+
+
+def test_the_page_of_the_api_loads_nothing_from_elsewhere(http: httpx.Client) -> None:
+    page = http.get("/docs").text
+    assert "https://" not in page
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(sources) >= 2
+    assert all(http.get(each).status_code == 200 for each in sources if not each.startswith("data:"))
