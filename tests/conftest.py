@@ -19,7 +19,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 pytest_plugins = ["tests.nodes"]
 
-LONGEST = ["test_judged_collections.py", "test_demo.py"]
+LONGEST = ["test_judged_collections.py", "test_demo.py", "test_notebooks.py"]
 """Begun first: else one of the processes that share the tests would be at these long after the other is done."""
 
 
