@@ -69,7 +69,7 @@ def test_documents_are_uploaded_found_and_replaced(server: Server, ragflow: RAGF
     chunks = ragflow.retrieve(dataset_ids=[RECIPES], document_ids=[document.id], question="yeast")
     assert [chunk.content for chunk in chunks] == ["# Bread\n\nKnead flour, water and yeast for ten minutes."]
     assert chunks[0].vector_similarity > 0
-    with pytest.raises(Exception, match="notes.exe"):
+    with pytest.raises(Exception, match=r"notes\.exe"):
         dataset.upload_documents([{"display_name": "notes.exe", "blob": b"x"}])
     with pytest.raises(Exception, match="ingest"):
         ragflow.get_dataset(name=RECIPES).upload_documents([{"display_name": "a.md", "blob": b"x"}])

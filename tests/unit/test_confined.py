@@ -86,9 +86,8 @@ def test_what_is_no_known_search_does_not_leave(method: str, path: str) -> None:
 
 
 def test_every_search_of_an_msearch_has_the_filter() -> None:
-    lines = [
-        orjson.dumps(each) for each in ({"index": "a"}, {"query": {"match_all": {}}}, {"index": "b"}, {"knn": KNN})
-    ]
+    parts: list[dict[str, Any]] = [{"index": "a"}, {"query": {"match_all": {}}}, {"index": "b"}, {"knn": KNN}]
+    lines = [orjson.dumps(each) for each in parts]
     sent = confined_request(Request("POST", "/_msearch", {}, lines), [FILTER])
     assert isinstance(sent.body, list)
     assert [orjson.loads(line) for line in sent.body[::2]] == [{"index": "a"}, {"index": "b"}]

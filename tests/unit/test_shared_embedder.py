@@ -38,7 +38,7 @@ class Gated(TinyEmbedder):
         return Embeddings(super().embed_documents(texts).vectors, over_long)
 
     def embed_queries(self, texts: Sequence[str]) -> Embeddings:
-        raise ModelUnavailable("it is down")
+        raise ModelUnavailable(f"it is down for {len(texts)} texts")
 
 
 @pytest.fixture
