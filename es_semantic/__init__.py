@@ -21,6 +21,7 @@ from es_semantic.api_migrate import (
     roll_back_migration,
     switch_migration,
 )
+from es_semantic.api_native import native, remove_native
 from es_semantic.api_reindex import cancel_reindex, estimate_reindex, reindex, reindex_files, undo_reindex
 from es_semantic.api_search import context, more_like, retrieve, search
 from es_semantic.embedding import Embedder, Embeddings, ModelProfile, load_embedder
@@ -66,8 +67,10 @@ __all__ = [
     "migrate",
     "migration",
     "more_like",
+    "native",
     "reindex",
     "reindex_files",
+    "remove_native",
     "reset_ranking",
     "retrieve",
     "retrieve_chunks",

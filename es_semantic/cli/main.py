@@ -28,6 +28,7 @@ from es_semantic.cli import (
     mcp,
     migrate,
     more_like,
+    native,
     prompt,
     reindex,
     retrieve,
@@ -62,7 +63,7 @@ app = typer.Typer(
     add_completion=False,
 )
 VERBS = (
-    *(up, down, doctor, attach, detach, analyze, sync, reindex, migrate, failures, status, search, serve),
+    *(up, down, doctor, attach, detach, analyze, sync, reindex, migrate, failures, status, search, serve, native),
     *(ingest, eval, compare, tune, demo, mcp),
 )
 for verb in VERBS:

@@ -31,9 +31,12 @@ def api(
         list[str],
         typer.Argument(metavar="INDEX...", help="Indices, aliases, data streams or patterns, as callers name them."),
     ],
+    ingest: Annotated[
+        list[str] | None, typer.Option("--ingest", help="An index of chunks that documents may be uploaded to.")
+    ] = None,
 ) -> None:
-    """Print the role of `es-semantic serve` as JSON, as for a worker: it searches, and can change nothing."""
-    print_json(api_role(indices))
+    """Print the role of `es-semantic serve` as JSON, as for a worker: it searches and, but for --ingest, only that."""
+    print_json(api_role(indices, ingest=ingest or ()))
 
 
 def _with_aliased(context: Context, names: list[str]) -> list[str]:

@@ -20,6 +20,9 @@ INITIAL_LOAD = "manage"
 API = ("read", "view_index_metadata")
 """Search, and read the mapping, which tells the model."""
 
+INGEST = (*WORKER, "delete")
+"""Chunks of documents are written, embedded, and deleted when their document has become shorter."""
+
 
 def worker_role(indices: Sequence[str], *, initial_load: bool = False) -> dict[str, Any]:
     """Return a role descriptor for a worker on these indices, aliases or data streams: no cluster privilege at all.
@@ -29,20 +32,24 @@ def worker_role(indices: Sequence[str], *, initial_load: bool = False) -> dict[s
     privileges = [*WORKER, INITIAL_LOAD] if initial_load else list(WORKER)
     return {
         "cluster": [],
-        "indices": [
-            {"names": list(indices), "privileges": privileges},
-            {"names": [f"{CONTROL_INDEX}*"], "privileges": list(CONTROL)},
-        ],
+        "indices": [{"names": list(indices), "privileges": privileges}, _control()],
     }
 
 
-def api_role(indices: Sequence[str]) -> dict[str, Any]:
+def api_role(indices: Sequence[str], *, ingest: Sequence[str] = ()) -> dict[str, Any]:
     """Return a role descriptor for ``es-semantic serve`` on these indices, aliases, data streams or patterns.
 
-    It can change nothing. It is of the same form as :func:`worker_role`, and has no cluster privilege either. Embedding
-    and reranking texts need no privilege at all.
+    It can change nothing but the indices of chunks ``ingest``, to which documents may be uploaded. It is of the same
+    form as :func:`worker_role`, and has no cluster privilege either. Embedding and reranking texts need no privilege.
     """
-    return {"cluster": [], "indices": [{"names": list(indices), "privileges": list(API)}]}
+    places: list[dict[str, Any]] = [{"names": list(indices), "privileges": list(API)}]
+    if ingest:
+        places += [{"names": list(ingest), "privileges": list(INGEST)}, _control()]
+    return {"cluster": [], "indices": places}
+
+
+def _control() -> dict[str, Any]:
+    return {"names": [f"{CONTROL_INDEX}*"], "privileges": list(CONTROL)}
 
 
 def with_aliased(names: Sequence[str]) -> Steps[list[str]]:

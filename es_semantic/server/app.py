@@ -20,7 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from es_semantic.chosen import Source
 from es_semantic.cluster.client import connect_async
 from es_semantic.config import Config, ConnectionSettings, ServeSettings
-from es_semantic.errors import EsSemanticError, UsageError
+from es_semantic.errors import EsSemanticError, Forbidden, UsageError
 from es_semantic.server import dify, openai, pages, playground, ragflow, rerank, search, uploads
 from es_semantic.server.access import is_loopback
 from es_semantic.server.failures import Failure, failure_of, plain
@@ -128,7 +128,7 @@ def _answered(request: Request, failure: Failure) -> JSONResponse:
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, EsSemanticError)
     failure = failure_of(error)
-    if failure.status >= 500:
+    if failure.status >= 500 or isinstance(error, Forbidden):
         log.warning("request %s: %s", request.state.request_id, error.what)
     return _answered(request, failure)
 

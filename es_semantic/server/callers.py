@@ -15,18 +15,18 @@ AUTHORIZATION = APIKeyHeader(
 )
 
 
-def parts(request: Request) -> Service:
+async def parts(request: Request) -> Service:
     """Return the server's parts."""
     return cast(Service, request.app.state.service)
 
 
-def caller(request: Request, authorization: Annotated[str | None, Security(AUTHORIZATION)]) -> Access:
+async def caller(request: Request, authorization: Annotated[str | None, Security(AUTHORIZATION)]) -> Access:
     """Return who is calling.
 
     Raises:
         Unauthorized: there is no valid key.
     """
-    service = parts(request)
+    service = await parts(request)
     access = authenticate(service.keys, authorization, open_without_keys=service.open_without_keys)
     request.state.caller = access.caller
     return access

@@ -48,6 +48,12 @@ def failure_of(error: EsSemanticError) -> Failure:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     if isinstance(error, RequestFailed):
         status = _PASSED_ON.get(error.status or 0, status)
+    if isinstance(error, Forbidden) and error.status is not None:
+        # Elasticsearch's own words name the server's credentials.
+        error = Forbidden(
+            "Elasticsearch refuses this to the server's own credentials",
+            hint="Whoever runs the server finds why in its log.",
+        )
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else RETRY_AFTER if status in (429, 503) else {}
     told = {"type": type(error).__name__, "what": error.what, "hint": error.hint}
     if isinstance(error, InvalidRetriever):
@@ -70,7 +76,7 @@ _STATUSES: tuple[tuple[type[EsSemanticError], int], ...] = (
     (UsageError, 400),
     (Unreachable, 503),
     (IndexUnavailable, 404),
-    # Elasticsearch refuses what this server's own credentials may not do, or what a key's filter cannot be put into.
+    # What a key's filter cannot be put into, or what the server's own credentials may not do.
     (Forbidden, 403),
     (RequestFailed, 502),
     (ClusterError, 502),

@@ -15,7 +15,7 @@ import pytest
 from elasticsearch import AuthorizationException, Elasticsearch
 
 import es_semantic
-from es_semantic.schema.roles import API, api_role
+from es_semantic.schema.roles import API, INGEST, api_role
 from tests.chunking_index import HANDBOOK, fill
 from tests.embedder import TinyEmbedder
 from tests.serving import prefix, serving
@@ -185,6 +185,31 @@ def test_a_pattern_covers_what_comes_later(
         assert [hit["id"] for hit in found.json()["hits"]] == ["1"]
 
 
+def upload(http: httpx.Client, text: str) -> httpx.Response:
+    return http.post(f"/api/v1/datasets/{HANDBOOK}/documents", files={"file": ("bread.md", text.encode())})
+
+
+def test_documents_are_uploaded_with_the_printed_role(folder: Path, node_url: str, keys: Keys, names: Json) -> None:
+    role = api_role([names["articles"]], ingest=[names["chunks"]])
+    with serving_with(folder, node_url, keys.of_role(role), names) as http:
+        for text in ("flour and water " * 400, "only rye"):
+            assert answered(upload(http, text))
+        asked = {"question": "only rye", "dataset_ids": [HANDBOOK]}
+        found = http.post("/api/v1/retrieval", json=asked).json()["data"]["chunks"]
+        assert [chunk["content"] for chunk in found if chunk["document_name"] == "bread.md"] == ["only rye"]
+
+
+@pytest.mark.parametrize("missing", INGEST)
+def test_less_is_not_enough_to_upload(folder: Path, node_url: str, keys: Keys, names: Json, missing: str) -> None:
+    role = api_role([], ingest=[names["chunks"]])
+    role["indices"] = [place for place in role["indices"] if place["names"]]
+    role["indices"][0]["privileges"].remove(missing)
+    with serving_with(folder, node_url, keys.of_role(role), names) as http:
+        answers = [upload(http, text) for text in (f"flour {missing} " * 400, f"only rye {missing}")]
+        assert not all(answered(answer) for answer in answers)
+        assert "is unauthorized" in "".join(answer.text for answer in answers)
+
+
 def test_texts_are_embedded_without_any_privilege(folder: Path, node_url: str, keys: Keys, names: Json) -> None:
     nothing = keys.of_role({"cluster": [], "indices": [{"names": ["no-such-index"], "privileges": ["read"]}]})
     with serving_with(folder, node_url, nothing, names) as http:
@@ -224,6 +249,8 @@ def test_the_command_prints_the_role_that_elasticsearch_takes(
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     role = json.loads(ran.stdout)
     assert role == api_role([names["articles"], names["alias"]])
+    more = subprocess.run([*command, "--ingest", "chunks"], capture_output=True, text=True, check=True)
+    assert json.loads(more.stdout) == api_role([names["articles"], names["alias"]], ingest=["chunks"])
     made = client.security.create_api_key(name="es-semantic-api", role_descriptors={"api": role})
     with serving_with(folder, node_url, made["encoded"], names) as http:
         assert answered(ask(http, searches(names)["hybrid"]))
