@@ -21,7 +21,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, Elasticsearch, Unsupport
 from es_semantic.cluster.failures import translate
 from es_semantic.cluster.interrupts import held_back
 from es_semantic.cluster.memory import UNKNOWN, memory_of
-from es_semantic.errors import ClusterError, RequestFailed
+from es_semantic.errors import ClusterError, RequestFailed, UsageError
 
 T = TypeVar("T")
 Client = TypeVar("Client", Elasticsearch, AsyncElasticsearch)
@@ -120,8 +120,16 @@ def url_path(template: str, *parts: str) -> str:
 
     >>> url_path("/{}/_doc/{}", "a/b", "..?x")
     '/a%2Fb/_doc/..%3Fx'
+
+    Raises:
+        UsageError: a name is empty, or holds half a surrogate pair.
     """
-    return template.format(*(quote(part, safe="") for part in parts))
+    if not all(parts):
+        raise UsageError(f"a name is empty in {template}", hint="Name an index, or what else is wanted there.")
+    try:
+        return template.format(*(quote(part, safe="") for part in parts))
+    except UnicodeEncodeError:
+        raise UsageError(f"a name is no text in {template}", hint="It holds half a surrogate pair.") from None
 
 
 def optional(request: Request, *, missing: tuple[int, ...] = (404,)) -> Steps[Any]:

@@ -151,8 +151,8 @@ class _Lane:
     def _run(self) -> None:
         while batch := self._next():
             texts = [text for asked in batch for text in asked.texts]
-            self._ran(len(texts))
             try:
+                self._ran(len(texts))
                 answers = _parts(self._embed(texts), batch)
             except (InputRejected, BadVector) as error:
                 if len(batch) == 1:

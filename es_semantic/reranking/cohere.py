@@ -46,3 +46,4 @@ class CohereReranker(HttpReranker):
     ) -> None:
         """See :class:`~es_semantic.reranking.http.HttpReranker`."""
         super().__init__(settings.name, settings, CohereShape(settings.name), transport=transport, sleep=sleep)
+        self.bounded = True

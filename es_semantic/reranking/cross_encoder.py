@@ -47,6 +47,11 @@ class CrossEncoderReranker:
         # Counting tokens and scoring set different truncation on the one tokenizer they share.
         self._lock = threading.Lock()
 
+    @property
+    def bounded(self) -> bool:
+        """Whether scores lie between 0 and 1: the library's default, unless the model declares another activation."""
+        return type(self._model.activation_fn).__name__ == "Sigmoid"
+
     def scores(self, query: str, texts: Sequence[str], *, deadline: float | None = None) -> list[float]:
         """See :class:`~es_semantic.reranking.Reranker`."""
         clock = Deadline(self._settings.timeout if deadline is None else deadline, self.name)

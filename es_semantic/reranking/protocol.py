@@ -14,6 +14,11 @@ class Reranker(Protocol):
         """What tells this reranker from others in answers and errors: its model, or its URL where it names none."""
         ...
 
+    @property
+    def bounded(self) -> bool:
+        """Whether all its scores lie between 0 and 1."""
+        ...
+
     def scores(self, query: str, texts: Sequence[str], *, deadline: float | None = None) -> list[float]:
         """Return one finite score for each text, in the order of the texts; a higher one is better.
 

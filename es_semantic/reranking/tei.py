@@ -51,3 +51,4 @@ class TeiReranker(HttpReranker):
         """See :class:`~es_semantic.reranking.http.HttpReranker`."""
         shape = TeiShape(settings.url, settings.raw_scores)
         super().__init__(settings.url, settings, shape, transport=transport, sleep=sleep)
+        self.bounded = not settings.raw_scores

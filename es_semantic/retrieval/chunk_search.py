@@ -8,6 +8,7 @@ Candidates are the best ``top_k`` by words and, independently of them, the neare
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from es_semantic.retrieval.query_vectors import NO_VECTOR, vector_in_time
 from es_semantic.retrieval.refusals import refused, refused_search
 from es_semantic.retrieval.reranked import Rerankers
 from es_semantic.retrieval.tree.nodes import Json, Vector
-from es_semantic.retrieval.weights import covering, word_weights
+from es_semantic.retrieval.weights import Word, covering, word_weights
 
 RERANKED = 100
 """Candidates that a reranker reads; with one, no others are answered, because their similarities could not be compared.
@@ -117,7 +118,7 @@ def chunk_steps(place: KnowledgeSettings, space: Space, query: ChunkQuery, reran
         raise InvalidQuery(f"there is no reranker {query.rerank!r}", hint="Configure it under rerankers.")
     degraded: list[Degraded] = []
     vector = yield from _vector(space, query, degraded)
-    weights = yield from word_weights(space.index, query.question.lower(), place.words)
+    weights = yield from word_weights(space.index, query.question, place.words)
     search = _Search(place, space, query, vector, weights)
     found = yield from search.candidates()
     yield from search.complete(found)
@@ -163,11 +164,9 @@ def vector_similarity(score: float, similarity: Similarity) -> float:
             return max(0.0, 1 - 1 / score) if score > 0 else 0.0
 
 
-def relevances(scores: Sequence[float]) -> list[float]:
-    """Return a reranker's scores from 0 to 1: as they are where all lie there, else by the logistic function."""
-    if all(0 <= score <= 1 for score in scores):
-        return list(scores)
-    return [1 / (1 + math.exp(-max(-60.0, min(60.0, score)))) for score in scores]
+def relevance(score: float, *, bounded: bool) -> float:
+    """Return a reranker's score from 0 to 1: as it is where all its scores lie there, else by the logistic function."""
+    return min(1.0, max(0.0, score)) if bounded else 1 / (1 + math.exp(-max(-60.0, min(60.0, score))))
 
 
 def _order(candidate: Candidate, vector_weight: float) -> tuple[float, float, Key]:
@@ -194,8 +193,8 @@ def _rerank(search: _Search, ranked: Sequence[Candidate], rerankers: Rerankers) 
     scores: list[float] = yield Compute(
         partial(reranker.scores, query.question, given, **({"deadline": query.deadline} if query.deadline else {}))
     )
-    for each, score in zip(ranked, relevances(scores), strict=True):
-        each.vector = score
+    for each, score in zip(ranked, scores, strict=True):
+        each.vector = relevance(score, bounded=reranker.bounded)
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,7 @@ class _Search:
     space: Space
     query: ChunkQuery
     vector: Vector | None
-    weights: Mapping[str, float]
+    weights: Sequence[Word]
 
     def candidates(self) -> Steps[dict[Key, Candidate]]:
         """Search by words and by vectors, each for itself."""
@@ -262,6 +261,12 @@ class _Search:
         by_key = {key_of(hit): hit for hit in hits}
         return [self._chunk(each, by_key[each.key]) for each in page if each.key in by_key]
 
+    @property
+    def _copies(self) -> str:
+        """The same copies of the shards for the same question, whatever the page: scores of others may differ."""
+        asked = orjson.dumps([self.query.question, self.query.filters])
+        return hashlib.blake2b(asked, digest_size=8).hexdigest()
+
     def _words(self, filters: Sequence[Json]) -> Json:
         return covering(self.weights, self.place.words, filters)
 
@@ -288,7 +293,9 @@ class _Search:
         common: Json = {"track_total_hits": False, **({} if source else {"_source": False})}
         if self.query.deadline is not None:
             common["timeout"] = in_milliseconds(self.query.deadline)
-        header = orjson.dumps({"index": self.place.index, "allow_partial_search_results": False})
+        header = orjson.dumps(
+            {"index": self.place.index, "allow_partial_search_results": False, "preference": self._copies}
+        )
         lines = [line for each in searches for line in (header, orjson.dumps({**common, **each}))]
         about = f"searching {self.place.index!r}"
         try:

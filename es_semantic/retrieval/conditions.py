@@ -175,6 +175,10 @@ def _checked(value: Any, condition: Condition) -> str | int | float | bool:
         raise InvalidQuery(
             f"{condition.operator!r} for {condition.name!r} needs a value: text, a number, true or false"
         )
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise InvalidQuery(f"the number for {condition.name!r} has more than 64 bits")
+    if isinstance(value, str) and value != value.encode("utf-8", "replace").decode("utf-8"):
+        raise InvalidQuery(f"the value for {condition.name!r} holds half a surrogate pair")
     if len(str(value)) > MAX_VALUES:
         raise InvalidQuery(f"the value for {condition.name!r} is longer than {MAX_VALUES:,} characters")
     return value

@@ -9,7 +9,7 @@ refused beforehand, see :mod:`~es_semantic.retrieval.tree.permitted`; here once 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,9 @@ import orjson
 
 from es_semantic.cluster.steps import Remember, Request, Spawn, Step, Steps
 from es_semantic.errors import Forbidden
+from es_semantic.retrieval.documents import has_key
 from es_semantic.retrieval.tree.nodes import Json
+from es_semantic.retrieval.tree.permitted import TERMS, counts_found_alone
 
 T = TypeVar("T")
 
@@ -27,9 +29,6 @@ _WITHOUT_DOCUMENTS = re.compile(r"^/$|^/_license$|^/[^/]+/_mapping$")
 
 _WORDS = re.compile(r"^/[^/]+/_termvectors$")
 """How frequent the words of a text are that comes with the request; no document is named."""
-
-_RERANK = re.compile(r"^/_inference/rerank/[^/]+$")
-"""Texts of documents that were found by confined searches."""
 
 _BEYOND = frozenset(["suggest", "runtime_mappings", "retriever", "sub_searches", "rank", "pit", "scroll"])
 """Parts of a search that do not heed its query, change what the filter's fields mean, or have no place for it."""
@@ -89,7 +88,7 @@ def confined_request(request: Request, filters: Sequence[Json]) -> Request:
         return replace(request, body=confined_body(request.body, filters))
     if request.method == "GET" and _WITHOUT_DOCUMENTS.match(request.path):
         return request
-    if request.method == "POST" and (_RERANK.match(request.path) or _WORDS.match(request.path)):
+    if request.method == "POST" and _WORDS.match(request.path):
         return request
     raise Forbidden(
         f"{request.method} {request.path} cannot be confined to what this key may see",
@@ -103,10 +102,16 @@ def confined_body(body: Mapping[str, Any], filters: Sequence[Json]) -> Json:
     Raises:
         Forbidden: the search has a part in which the filters have no place.
     """
-    beyond = sorted(_BEYOND & body.keys())
-    if beyond or _is_global(body.get("aggs")) or _is_global(body.get("aggregations")):
+    beyond = [
+        *sorted(_BEYOND & body.keys()),
+        *_looking_beyond(body.get("aggs")),
+        *_looking_beyond(body.get("aggregations")),
+        # Elasticsearch looks for the hits of a group by the query alone.
+        *(["inner_hits"] if "query" not in body and has_key(body.get("collapse"), frozenset(["inner_hits"])) else []),
+    ]
+    if beyond:
         raise Forbidden(
-            f"[{beyond[0] if beyond else 'global'}] cannot be confined to what this key may see",
+            f"[{beyond[0]}] cannot be confined to what this key may see",
             hint="Leave it out, or use a key without a filter.",
         )
     confined_parts: Json = {}
@@ -141,11 +146,16 @@ def _inside(query: Any, filters: Sequence[Json]) -> Any:
     return inside
 
 
-def _is_global(aggs: Any) -> bool:
+def _looking_beyond(aggs: Any) -> Iterator[str]:
+    """Yield what aggregations have that does not heed the query: global ones, and terms of documents not found."""
     if not isinstance(aggs, Mapping):
-        return False
-    return any(
-        isinstance(each, Mapping)
-        and ("global" in each or _is_global(each.get("aggs")) or _is_global(each.get("aggregations")))
-        for each in aggs.values()
-    )
+        return
+    for each in aggs.values():
+        if not isinstance(each, Mapping):
+            continue
+        if "global" in each:
+            yield "global"
+        if any(not counts_found_alone(each[kind]) for kind in TERMS if kind in each):
+            yield "min_doc_count"
+        yield from _looking_beyond(each.get("aggs"))
+        yield from _looking_beyond(each.get("aggregations"))

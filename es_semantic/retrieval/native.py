@@ -64,7 +64,7 @@ def _bare(_: str, node: Retriever) -> Retriever:
             return Standard()
         case Knn():
             return Knn(field="vector", query_vector=(1.0,), k=1, num_candidates=1)
-    update: dict[str, object] = {"filter": ()}
+    update: dict[str, object] = {"filter": (), "name": None}
     match node:
         case Rescorer():
             update["rescore"] = tuple(map(_bare_rescorer, node.rescore))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from es_semantic.cluster.steps import Request, Steps, url_path
@@ -13,18 +14,28 @@ MOST_WORDS = 128
 """Of a question; in a longer one the rarest count."""
 
 
-def word_weights(index: str, question: str, fields: Sequence[str]) -> Steps[dict[str, float]]:
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a question in the ``forms`` that the index has, and its inverse document frequency."""
+
+    forms: tuple[str, ...]
+    weight: float
+
+
+def word_weights(index: str, question: str, fields: Sequence[str]) -> Steps[list[Word]]:
     """Return the words of a question, as the fields' analysers cut it, and the inverse document frequency of each.
 
     It is that of BM25 (Robertson and Zaragoza, 2009, as Lucene has it): ``ln(1 + (N - n + 0.5) / (n + 0.5))``, with N
-    documents that have the field, n of which have the word. Of several fields the one counts in which the word is most
-    frequent; words that stand nowhere count as well, because nothing answers for them. ``index`` is one index.
+    documents, n of which have the word. Of several fields that one counts for each which has most. Words that stand
+    nowhere count as well, because nothing answers for them. An analyser may leave capitals as they are: then a word is
+    looked for as it stands and in lower case. ``index`` is one index.
 
     Raises:
         ClusterError: Elasticsearch refuses, or does not answer.
     """
+    forms = list(dict.fromkeys((question, question.lower())))
     body = {
-        "doc": dict.fromkeys(fields, question),
+        "doc": {field: forms for field in fields},
         "fields": list(fields),
         "term_statistics": True,
         "field_statistics": True,
@@ -36,35 +47,40 @@ def word_weights(index: str, question: str, fields: Sequence[str]) -> Steps[dict
     return read_weights(answer)
 
 
-def read_weights(answer: Mapping[str, Any]) -> dict[str, float]:
-    """Return the weight of each word in an answer of ``_termvectors``."""
-    weights: dict[str, float] = {}
+def read_weights(answer: Mapping[str, Any]) -> list[Word]:
+    """Return the words in an answer of ``_termvectors``, the rarest first."""
+    documents = 0
+    having: dict[str, int] = {}
     for vector in answer.get("term_vectors", {}).values():
-        documents = max(vector.get("field_statistics", {}).get("doc_count", 0), 0)
+        documents = max(documents, vector.get("field_statistics", {}).get("doc_count", 0))
         for word, statistics in vector["terms"].items():
-            having = min(statistics.get("doc_freq", 0), documents)
-            weight = math.log(1 + (documents - having + 0.5) / (having + 0.5))
-            weights[word] = min(weight, weights.get(word, math.inf))
-    rarest = sorted(weights, key=lambda word: (-weights[word], word))[:MOST_WORDS]
-    return {word: weights[word] for word in rarest}
+            having[word] = max(having.get(word, 0), statistics.get("doc_freq", 0))
+    forms: dict[str, list[str]] = {}
+    for word in sorted(having):
+        forms.setdefault(word.lower(), []).append(word)
+    words = []
+    for each in forms.values():
+        known = [form for form in each if having[form]] or each[-1:]
+        frequency = min(documents, max(having[form] for form in known))
+        words.append(Word(tuple(known), math.log(1 + (documents - frequency + 0.5) / (frequency + 0.5))))
+    return sorted(words, key=lambda word: (-word.weight, word.forms))[:MOST_WORDS]
 
 
-def covering(weights: Mapping[str, float], fields: Sequence[str], filters: Sequence[Json]) -> Json:
+def covering(words: Sequence[Word], fields: Sequence[str], filters: Sequence[Json]) -> Json:
     """Return the query whose score is the share of the words that a document has in any of the fields, by weight.
 
     It is from 0 to 1, and the same wherever in the ranking a document stands.
     """
-    whole = sum(weights.values())
-    words = [
+    whole = sum(word.weight for word in words)
+    if not whole:
+        return {"match_none": {}}
+    clauses = [
         {
             "constant_score": {
-                "filter": {"bool": {"should": [{"term": {field: word}} for field in fields]}},
-                "boost": weight / whole,
+                "filter": {"bool": {"should": [{"terms": {field: list(word.forms)}} for field in fields]}},
+                "boost": word.weight / whole,
             }
         }
-        for word, weight in weights.items()
-        if weight > 0
+        for word in words
     ]
-    if not words:
-        return {"match_none": {}}
-    return {"bool": {"should": words, "minimum_should_match": 1, "filter": list(filters)}}
+    return {"bool": {"should": clauses, "minimum_should_match": 1, "filter": list(filters)}}

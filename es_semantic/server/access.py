@@ -76,18 +76,23 @@ class Access:
         """
         found: list[str] = []
         for name in names:
-            if name in self._exact or self.unlimited:
-                found.append(name)
-                continue
-            for concrete in behind[name]:
-                if not self._covers(concrete):
-                    raise NotAllowed(
-                        f"{name!r} leads to {concrete!r}, which this key may not search", hint=_may(self.indices)
-                    )
-            found += behind[name] if "*" in name else [name]
+            hidden = [concrete for concrete in behind[name] if not self.may_see(name, concrete)]
+            if hidden and "*" not in name:
+                raise NotAllowed(f"{name!r} leads beyond what this key may search", hint=_may(self.indices))
+            if hidden and not self.unlimited:
+                raise NotAllowed(f"{name!r} covers more than this key may search", hint=_may(self.indices))
+            # Names that the key has, and patterns that may find everything, stay what they are.
+            whole = not hidden and (name in self._exact or self.unlimited)
+            found += [name] if whole else [concrete for concrete in behind[name] if concrete not in hidden]
         if not found:
             raise IndexUnavailable(f"there is no index {','.join(names)!r}", hint=_may(self.indices))
         return ",".join(dict.fromkeys(found))
+
+    def may_see(self, name: str, concrete: str) -> bool:
+        """Return whether the caller may search an index that this name leads to."""
+        if concrete.startswith(CONTROL_INDEX):
+            return False
+        return name in self._exact or self._covers(concrete) or (self.unlimited and self.admin)
 
     @property
     def unlimited(self) -> bool:
@@ -129,7 +134,7 @@ def authenticate(keys: Keys, authorization: str | None, *, open_without_keys: bo
         Unauthorized: a key is needed, and there is no valid one.
         ConfigError: the file of keys cannot be read.
     """
-    if open_without_keys and not keys.all():
+    if open_without_keys and not keys.in_use():
         return EVERYTHING
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() not in ("bearer", "apikey") or not token.strip():

@@ -23,6 +23,7 @@ from es_semantic.config import Config, ConnectionSettings, ServeSettings
 from es_semantic.errors import EsSemanticError, Forbidden, UsageError
 from es_semantic.server import dify, openai, pages, playground, ragflow, rerank, search, uploads
 from es_semantic.server.access import is_loopback
+from es_semantic.server.admission import Admission
 from es_semantic.server.failures import Failure, failure_of, plain
 from es_semantic.server.guard import Guard
 from es_semantic.server.keys import Keys
@@ -40,20 +41,21 @@ def create_app(config: Config, connection: ConnectionSettings, source: Source | 
 
     Raises:
         UsageError: it shall listen beyond this machine, and there are no keys.
-        ConfigError: the file of keys cannot be read.
+        ConfigError: the file of keys cannot be read, or the connection cannot be made of its settings.
     """
     settings, keys = config.serve, Keys(config.serve.keys_file)
     require_keys(settings, keys)
+    elasticsearch = connect_async(in_time(connection, settings))
     metrics = Metrics(lambda: models.waiting)
     models = SharedModels(source or ConfiguredModels(config), config, metrics.ran)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with connect_async(in_time(connection, settings)) as client:
+        async with elasticsearch as client:
             # Blocked threads are cheap; without one, a request could not even wait for its batch.
             threads = ThreadPoolExecutor(settings.concurrency + 8, thread_name_prefix="es-semantic")
             asyncio.get_running_loop().set_default_executor(threads)
-            service = Service(config, client, models, keys, metrics, open_without_keys=is_loopback(settings.host))
+            service = Service(config, client, models, metrics)
             app.state.service = service
             threading.Thread(target=warm_up, args=(service,), name="es-semantic-warm-up", daemon=True).start()
             yield
@@ -73,14 +75,18 @@ def create_app(config: Config, connection: ConnectionSettings, source: Source | 
     app.add_exception_handler(EsSemanticError, _ours)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
+    admission = Admission(settings, keys, open_without_keys=is_loopback(settings.host))
+    app.add_middleware(
+        Guard, settings=settings, admission=admission, metrics=metrics, uploads=uploads.is_upload, shaped=shaped
+    )
     if settings.cors_origins:
+        # Outermost, so that a page may read refusals as well.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
         )
-    app.add_middleware(Guard, settings=settings, metrics=metrics, uploads=uploads.is_upload, shaped=shaped)
     return app
 
 

@@ -15,7 +15,6 @@ from es_semantic.retrieval.conditions import Condition
 from es_semantic.server.answers import json_answer
 from es_semantic.server.callers import Caller, Parts
 from es_semantic.server.failures import Failure
-from es_semantic.server.ragflow import require_places
 from es_semantic.server.search import require_at_most
 
 PATH = "/dify/retrieval"
@@ -82,7 +81,7 @@ async def dify(asked: DifyRequest, service: Parts, access: Caller) -> Response:
     """Retrieve records of a dataset that answer a query."""
     access.require("search")
     require_at_most("top_k", asked.retrieval_setting.top_k, service.config.serve.max_window)
-    await require_places(service, access)
+    config = await service.knowledge(access)
     condition = asked.metadata_condition or DifyMetadataCondition()
     place, found = await service.run(
         access,
@@ -97,7 +96,7 @@ async def dify(asked: DifyRequest, service: Parts, access: Caller) -> Response:
             deadline=service.deadline(None),
             allow_degraded=True,
             model=service.models,
-            config=service.config,
+            config=config,
         ),
     )
     if found.degraded:

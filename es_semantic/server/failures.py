@@ -25,6 +25,7 @@ from es_semantic.errors import (
     UsageError,
 )
 from es_semantic.server.access import NotAllowed, Unauthorized
+from es_semantic.server.admission import WrongHost
 
 RETRY_AFTER = {"Retry-After": "1"}
 """Seconds, for whoever found the server full."""
@@ -54,6 +55,8 @@ def failure_of(error: EsSemanticError) -> Failure:
             "Elasticsearch refuses this to the server's own credentials",
             hint="Whoever runs the server finds why in its log.",
         )
+    if isinstance(error, ConfigError):
+        error = ConfigError("the server is not set up rightly", hint="Whoever runs it finds why in its log.")
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else RETRY_AFTER if status in (429, 503) else {}
     told = {"type": type(error).__name__, "what": error.what, "hint": error.hint}
     if isinstance(error, InvalidRetriever):
@@ -72,6 +75,7 @@ _PASSED_ON = {400: 400, 404: 404, 408: 504, 429: 503}
 _STATUSES: tuple[tuple[type[EsSemanticError], int], ...] = (
     (Unauthorized, 401),
     (NotAllowed, 403),
+    (WrongHost, 400),
     (ConfigError, 500),
     (UsageError, 400),
     (Unreachable, 503),

@@ -13,12 +13,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from es_semantic.config import ServeSettings
-from es_semantic.server.access import is_loopback
-from es_semantic.server.failures import Failure, plain
+from es_semantic.errors import EsSemanticError
+from es_semantic.server.admission import Admission
+from es_semantic.server.failures import Failure, failure_of, plain
 from es_semantic.server.metrics import Metrics
 
 ALWAYS = frozenset(["/healthz", "/readyz", "/metrics"])
 """Answered however much there is to do."""
+
+METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+"""By which requests are counted; whatever else clients call a method is one more."""
+
+MOST_UPLOADS = 4
+"""At once: each is held in memory, up to ``max_upload``."""
 
 UPLOAD_TIMEOUT = 600.0
 """Seconds for a request that brings documents, which are read and embedded before it is answered."""
@@ -39,15 +46,16 @@ class _Gone(Exception):
 class Guard:
     """An ASGI middleware.
 
-    A body is read whole, up to its limit, before anything is done with it. Beyond ``concurrency`` requests at once it
-    answers 429; after ``timeout`` seconds 504. The work for a client that has hung up is stopped. On loopback a request
-    must name this machine as its host: else a web page could reach the server by a name of its own (DNS rebinding).
+    Who may not come in is told so first. Then a body is read whole, up to its limit, before anything is done with it.
+    Beyond ``concurrency`` requests at once it answers 429; after ``timeout`` seconds 504. The work for a client that
+    has hung up is stopped.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         settings: ServeSettings,
+        admission: Admission,
         metrics: Metrics,
         uploads: Callable[[str], bool],
         shaped: Callable[[str, Failure, str], Response],
@@ -59,10 +67,12 @@ class Guard:
         """
         self._app = app
         self._settings = settings
+        self._admission = admission
         self._metrics = metrics
         self._uploads = uploads
         self._shaped = shaped
         self._under_way = 0
+        self._uploading = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -87,17 +97,24 @@ class Guard:
     async def _answer(
         self, scope: Scope, receive: Receive, answer: _Answer, headers: dict[bytes, str], counted: bool
     ) -> None:
-        refused = self._refusal(headers, counted)
-        if refused is not None:
-            await answer.fail(refused)
-            return
         upload = self._uploads(scope["path"])
         limit = self._settings.max_upload if upload else self._settings.max_body
         timeout = max(self._settings.timeout, UPLOAD_TIMEOUT if upload else 0.0)
         try:
-            async with asyncio.timeout(timeout):
-                body = await _read(receive, limit, headers.get(b"content-length", ""))
-                await self._run(scope, body, receive, answer)
+            self._admit(scope, headers)
+            refused = self._full(upload, counted)
+            if refused is not None:
+                await answer.fail(refused)
+                return
+            self._uploading += upload
+            try:
+                async with asyncio.timeout(timeout):
+                    body = await _read(receive, limit, headers.get(b"content-length", ""))
+                    await self._run(scope, body, receive, answer)
+            finally:
+                self._uploading -= upload
+        except EsSemanticError as error:
+            await answer.fail(failure_of(error))
         except _TooLarge:
             await answer.fail(
                 plain(413, "TooLarge", f"the request is larger than {limit:,} bytes", "Send less at once.")
@@ -112,13 +129,20 @@ class Guard:
             log.exception("request %s failed", answer.request_id)
             await answer.fail(plain(500, "InternalError", "this is a bug", f"Request {answer.request_id} in the log."))
 
-    def _refusal(self, headers: dict[bytes, str], counted: bool) -> Failure | None:
-        if is_loopback(self._settings.host) and not _names_this_machine(headers.get(b"host", "")):
-            return plain(400, "WrongHost", "the request names another host", "Use http://localhost.")
-        if counted and self._under_way > self._settings.concurrency:
-            return plain(
-                429, "TooManyRequests", f"{self._settings.concurrency} requests are under way already", "Try again."
-            )
+    def _admit(self, scope: Scope, headers: dict[bytes, str]) -> None:
+        access = self._admission.admit(scope["path"], headers)
+        if access is not None:
+            scope["state"] |= {"access": access, "caller": access.caller}
+            if self._uploads(scope["path"]):
+                # Before a large body is read, which no other scope needs.
+                access.require("ingest")
+
+    def _full(self, upload: bool, counted: bool) -> Failure | None:
+        most = self._settings.concurrency
+        if counted and self._under_way > most:
+            return plain(429, "TooManyRequests", f"{most} requests are under way already", "Try again.")
+        if upload and self._uploading >= MOST_UPLOADS:
+            return plain(429, "TooManyRequests", f"{MOST_UPLOADS} uploads are under way already", "Try again.")
         return None
 
     async def _run(self, scope: Scope, body: bytes, receive: Receive, answer: _Answer) -> None:
@@ -151,7 +175,8 @@ class Guard:
     def _tell(self, scope: Scope, answer: _Answer, seconds: float) -> None:
         # A route as it is declared: else everybody could add labels.
         route = getattr(scope.get("route"), "path", "unknown")
-        self._metrics.answered(scope["method"] if route != "unknown" else "any", route, answer.status, seconds)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._metrics.answered(method, route, answer.status, seconds)
         if scope["path"] not in ALWAYS:
             fields = {
                 "request_id": answer.request_id,
@@ -207,8 +232,3 @@ async def _read(receive: Receive, limit: int, announced: str) -> bytes:
 
 def _request_id(given: str) -> str:
     return given if _ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def _names_this_machine(host: str) -> bool:
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return is_loopback(name.strip("[]").lower())

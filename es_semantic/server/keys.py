@@ -64,6 +64,7 @@ class Keys:
         self.path = path
         self._seen: tuple[int, int, int] | None = None
         self._known: dict[str, ApiKey] = {}
+        self._used = False
         self._lock = threading.Lock()
 
     def all(self) -> tuple[ApiKey, ...]:
@@ -73,6 +74,15 @@ class Keys:
             ConfigError: the file cannot be read.
         """
         return tuple(self._current().values())
+
+    def in_use(self) -> bool:
+        """Return whether there are keys, or were: a file that goes astray must open nothing.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        self._used = self._used or bool(self._current())
+        return self._used
 
     def find(self, token: str) -> ApiKey | None:
         """Return the valid key of a token; None where there is none.
@@ -115,10 +125,10 @@ class Keys:
             created_at=datetime.now(UTC),
             expires_at=expires_at,
         )
-        if raw and key.filter:
+        if raw and (key.filter or key.indices != ("*",)):
             raise UsageError(
-                "a key with a filter cannot be raw: a lookup or a script would see beyond it",
-                hint="Make two keys, or leave one of the two out.",
+                "a raw key can have no filter and must have all indices: a lookup sees beyond both",
+                hint="Make it with --index '*', or without --raw.",
             )
         with self._writing() as keys:
             keys.append(key)

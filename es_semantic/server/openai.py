@@ -120,6 +120,15 @@ async def models(service: Parts, access: Caller) -> ModelsAnswer:
     return ModelsAnswer(data=[ModelBody(id=name, owned_by=owner) for name, owner in owners.items()])
 
 
+@router.get("/v1/models/{model}")
+async def model(model: str, service: Parts, access: Caller) -> ModelBody:
+    """Tell of one model."""
+    access.require("embed")
+    if model not in service.models.names:
+        raise InvalidQuery(f"there is no model {model!r}", hint=f"Models are {', '.join(service.models.names)}.")
+    return ModelBody(id=model, owned_by=service.config.model(model).provider)
+
+
 def require_texts(given: Any) -> list[str]:
     """Return the texts to embed.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from es_semantic.cluster.steps import Request, Steps, run_async, url_path
-from es_semantic.errors import ClusterError, Forbidden, IndexUnavailable, NotAttached, SchemaError
+from es_semantic.cluster.steps import Request, Steps, optional, run_async, url_path
+from es_semantic.errors import ClusterError, Forbidden, NotAttached, SchemaError
 from es_semantic.schema.binding import read_bindings
 from es_semantic.server.callers import Caller, Parts
 
@@ -31,12 +33,14 @@ class SearchableIndex(BaseModel):
     fields: list[SemanticField]
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_class=Response)
 async def healthz() -> Response:
     """Say that the process lives."""
     return Response("ok\n", media_type="text/plain")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", response_class=Response, responses={503: {"description": "Elasticsearch does not answer."}})
 async def readyz(service: Parts) -> Response:
     """Say whether requests can be answered: the models are loaded, and Elasticsearch answers."""
@@ -64,10 +68,10 @@ async def metrics(service: Parts, access: Caller) -> Response:
 async def indices(service: Parts, access: Caller) -> list[SearchableIndex]:
     """List the indices with semantic fields that the caller may search."""
     access.require("search")
-    try:
-        mappings = await run_async(service.client, _mappings(",".join(access.indices)))
-    except IndexUnavailable:
-        return []
+    mappings: dict[str, dict[str, Any]] = {}
+    for name in access.indices:
+        behind = await run_async(service.client, _mappings(name))
+        mappings |= {concrete: body for concrete, body in behind.items() if access.may_see(name, concrete)}
     found = []
     for concrete, mapping in sorted(mappings.items()):
         try:
@@ -94,6 +98,7 @@ def _ping() -> Steps[None]:
     yield Request("GET", "/es-semantic-no-such-index*/_mapping", {"filter_path": "none"})
 
 
-def _mappings(index: str) -> Steps[dict[str, dict[str, object]]]:
-    answer = yield Request("GET", url_path("/{}/_mapping", index), {"ignore_unavailable": "true"})
-    return {concrete: body["mappings"] for concrete, body in answer.items()}
+def _mappings(index: str) -> Steps[dict[str, dict[str, Any]]]:
+    """Return the mappings behind a name or pattern; none where nothing is."""
+    answer = yield from optional(Request("GET", url_path("/{}/_mapping", index)))
+    return {concrete: body["mappings"] for concrete, body in (answer or {}).items()}

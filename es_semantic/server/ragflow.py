@@ -8,18 +8,16 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from es_semantic.api_chunks import list_datasets, places_of, retrieve_chunks
+from es_semantic.api_chunks import list_datasets, retrieve_chunks
 from es_semantic.config import KnowledgeSettings
 from es_semantic.errors import InvalidQuery
 from es_semantic.retrieval.chunk_search import Chunk, Chunks
 from es_semantic.retrieval.conditions import Condition
 from es_semantic.retrieval.datasets import Dataset
-from es_semantic.server.access import Access
 from es_semantic.server.answers import json_answer
 from es_semantic.server.callers import Caller, Parts
 from es_semantic.server.failures import Failure
 from es_semantic.server.search import require_at_most
-from es_semantic.server.service import Service
 
 RETRIEVAL = "/api/v1/retrieval"
 DATASETS = "/api/v1/datasets"
@@ -87,7 +85,7 @@ async def retrieval(asked: RetrievalRequest, service: Parts, access: Caller) -> 
     """Retrieve chunks of datasets that answer a question."""
     access.require("search")
     require_at_most("top_k", asked.top_k, service.config.serve.max_window)
-    await require_places(service, access)
+    config = await service.knowledge(access)
     condition = asked.metadata_condition or MetadataCondition()
     place, found = await service.run(
         access,
@@ -107,7 +105,7 @@ async def retrieval(asked: RetrievalRequest, service: Parts, access: Caller) -> 
             deadline=service.deadline(None),
             allow_degraded=True,
             model=service.models,
-            config=service.config,
+            config=config,
         ),
     )
     if found.degraded:
@@ -126,23 +124,13 @@ async def datasets(
 ) -> dict[str, Any]:
     """List the datasets that the caller may search; a dataset's name is its id."""
     access.require("search")
-    await require_places(service, access)
-    every: list[Dataset] = await service.run(access, list_datasets.steps(config=service.config))
+    config = await service.knowledge(access)
+    every: list[Dataset] = await service.run(access, list_datasets.steps(config=config))
     wanted = [each for each in every if each.id in (id or each.id,) and each.id in (name or each.id,)]
     if (id or name) and not wanted:
         raise InvalidQuery(f"there is no dataset {id or name!r}", hint="List them without a name.")
     start = require_page(page, page_size)
     return {"code": 0, "data": [dataset_data(each) for each in wanted[start : start + page_size]]}
-
-
-async def require_places(service: Service, access: Access) -> None:
-    """Make sure that the caller may search the indices of chunks.
-
-    Raises:
-        NotAllowed: the key may not.
-    """
-    for place in places_of(service.config):
-        access.require_names(place.index)
 
 
 def require_page(page: int, size: int) -> int:

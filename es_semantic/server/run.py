@@ -24,7 +24,18 @@ GRACE = 5.0
 
 
 class _Server(uvicorn.Server):
-    """Ends in order when it is told to, and then says so by returning: uvicorn's own would raise the signal again."""
+    """Ends in order when it is told to, and then says so by returning: uvicorn's own would raise the signal again.
+
+    It calls ``started_up`` once it answers.
+    """
+
+    started_up: Callable[[], None] = staticmethod(lambda: None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        if self.started:
+            self.started_up()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -65,7 +76,7 @@ def run(config: Config, connection: ConnectionSettings, say: Callable[[str], Non
     )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listening.getsockname()[1]}"
-    say(f"es-semantic serves at {url} (playground; API: {url}/docs). Ctrl-C stops it.")
+    server.started_up = lambda: say(f"es-semantic serves at {url} (playground; API: {url}/docs). Ctrl-C stops it.")
     with listening:
         server.run(sockets=[listening])
     if not app.state.service.warm.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
@@ -12,15 +13,15 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from es_semantic.api_search import search
 from es_semantic.chosen import models_for, rerankers_for
 from es_semantic.cluster.steps import Steps
-from es_semantic.config import DEFAULT_FIELD_NAME, ServeSettings
+from es_semantic.config import DEFAULT_FIELD_NAME, Config, ServeSettings
 from es_semantic.errors import InvalidQuery, InvalidRetriever
 from es_semantic.retrieval.engine import Answer, Query, bound_steps
 from es_semantic.retrieval.query import DEFAULT_SIZE
 from es_semantic.retrieval.request import read_request
 from es_semantic.retrieval.results import Hit, SearchResult, read_hit
-from es_semantic.retrieval.tree.nodes import Json, Knn, kind, walk
+from es_semantic.retrieval.tree.nodes import Json, Knn, TextSimilarityReranker, kind, walk
 from es_semantic.retrieval.tree.permitted import require_filters, require_permitted
-from es_semantic.retrieval.tree.plain import ILLEGAL_ARGUMENT
+from es_semantic.retrieval.tree.plain import ILLEGAL_ARGUMENT, plain
 from es_semantic.schema.ranking import Normalizer, Ranking
 from es_semantic.server.access import Access
 from es_semantic.server.answers import json_answer
@@ -171,9 +172,11 @@ async def post_search(asked: TextSearch | TreeSearch, service: Parts, access: Ca
     started = time.perf_counter()
     index = asked.index if isinstance(asked.index, str) else ",".join(asked.index)
     if isinstance(asked, TextSearch):
+        asked = TextSearch.model_validate(plain(asked.model_dump(by_alias=True), "body"))
         require_text_limits(asked, service.config.serve)
         if not access.raw:
             require_filters(asked.filters, "filters")
+            require_rerankers(service.config, [] if asked.rerank is None else [asked.rerank])
         reach = await service.reach(access, index)
         timings = Timings()
         result = await service.run(access, text_steps(asked, service, reach), timings)
@@ -226,10 +229,12 @@ def tree_query(asked: TreeSearch, service: Service, access: Access, reach: Reach
         InvalidRetriever: it is malformed, too large, or says what this key may not.
     """
     given = asked.model_dump(exclude={"index", "deadline", "allow_degraded"}, exclude_none=True, by_alias=True)
-    query = read_request(reach.index, given, allow_scripts=access.raw)
+    query = read_request(reach.index, plain(given, "body"), allow_scripts=access.raw)
     require_tree_limits(query, service.config.serve)
     if not access.raw:
         require_permitted(query.root, query.page.body)
+        rerankers = [node for _, node in walk(query.root) if isinstance(node, TextSimilarityReranker)]
+        require_rerankers(service.config, [node.inference_id for node in rerankers])
     return replace(
         query,
         # Elasticsearch's own compound retrievers have no one place for a key's filter.
@@ -271,6 +276,18 @@ def require_tree_limits(query: Query, limits: ServeSettings) -> None:
             if value > limits.max_window:
                 reason = f"[{name}] cannot exceed [{limits.max_window}] here"
                 raise InvalidRetriever(f"{path}.{name}", ILLEGAL_ARGUMENT, reason)
+
+
+def require_rerankers(config: Config, names: Sequence[str]) -> None:
+    """Make sure that rerankers are configured here; any other would be an inference endpoint of the cluster.
+
+    Raises:
+        InvalidQuery: one is not.
+    """
+    for name in names:
+        if name not in config.rerankers:
+            known = ", ".join(sorted(config.rerankers)) or "none"
+            raise InvalidQuery(f"there is no reranker {name!r}", hint=f"Rerankers are: {known}.")
 
 
 def require_at_most(name: str, value: int, most: int) -> None:

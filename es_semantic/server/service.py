@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Collection
@@ -12,13 +13,13 @@ from typing import Any, TypeVar
 
 from elasticsearch import AsyncElasticsearch
 
+from es_semantic.api_chunks import places_of
 from es_semantic.cluster.steps import Compute, Join, Remember, Request, Steps, run_async, url_path
-from es_semantic.config import Config
+from es_semantic.config import Config, KnowledgeSettings
 from es_semantic.embedding.shared import SharedEmbedder
-from es_semantic.errors import InvalidQuery
+from es_semantic.errors import IndexUnavailable, InvalidQuery
 from es_semantic.retrieval.confined import confined
-from es_semantic.server.access import Access
-from es_semantic.server.keys import Keys
+from es_semantic.server.access import Access, NotAllowed
 from es_semantic.server.metrics import Metrics
 from es_semantic.server.models import SharedModels
 from es_semantic.server.vectors import vector_paths
@@ -51,17 +52,12 @@ class Reach:
 
 @dataclass(frozen=True)
 class Service:
-    """The server's parts.
-
-    ``open_without_keys`` says whether somebody without a key may do everything; ``warm`` is set once models are loaded.
-    """
+    """The server's parts; ``warm`` is set once models are loaded."""
 
     config: Config
     client: AsyncElasticsearch
     models: SharedModels
-    keys: Keys
     metrics: Metrics
-    open_without_keys: bool
     warm: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, access: Access, steps: Steps[T], timings: Timings | None = None) -> T:
@@ -95,6 +91,24 @@ class Service:
         behind = {name: await run_async(self.client, vectors_behind(name)) for name in names}
         vectors = {concrete: paths for each in behind.values() for concrete, paths in each.items()}
         return Reach(access.reach(names, behind), vectors)
+
+    async def knowledge(self, access: Access) -> Config:
+        """Return the configuration with those indices of chunks alone that the caller may search.
+
+        Raises:
+            NotAllowed: there are none.
+        """
+        allowed: dict[str, KnowledgeSettings] = {}
+        for number, place in enumerate(places_of(self.config)):
+            with contextlib.suppress(NotAllowed):
+                access.require_names(place.index)
+                # One that is not there yet is for whoever looks for its datasets.
+                with contextlib.suppress(IndexUnavailable):
+                    await self.reach(access, place.index)
+                allowed[str(number)] = place
+        if not allowed:
+            raise NotAllowed("this key may search none of the datasets", hint="Its --index must cover theirs.")
+        return self.config.model_copy(update={"knowledge": allowed})
 
     def deadline(self, wanted: float | None) -> float:
         """Return the seconds that each part of an answer may take: as many as wanted, but no more than configured."""

@@ -28,13 +28,12 @@ async def upload(
 ) -> dict[str, Any]:
     """Add documents to a dataset, or replace those of the same names; they can be found when this answers.
 
-    They go to the first index under ``knowledge`` in the configuration. One that cannot be read is an error, and what
-    stands before it in the request has been added.
+    They go to the first index under ``knowledge`` in the configuration that the key may search. One that cannot be
+    read is an error, and what stands before it in the request has been added.
     """
     access.require("ingest")
     require_unfiltered(access)
-    index = places_of(service.config)[0].index
-    access.require_names(index)
+    index = places_of(await service.knowledge(access))[0].index
     added = []
     for each in file:
         data = await each.read()

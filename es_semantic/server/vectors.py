@@ -26,7 +26,7 @@ def without_vectors(value: Any, paths: Collection[str]) -> Any:
     kept = {name: without_vectors(each, paths) for name, each in value.items()}
     if "_index" in kept or "_id" in kept:
         if isinstance(kept.get("_source"), Mapping):
-            kept["_source"] = _without(kept["_source"], paths, "")
+            kept["_source"] = _without(kept["_source"], paths, _nested_path(kept.get("_nested")))
         if isinstance(kept.get("fields"), Mapping):
             kept["fields"] = {
                 name: _without(each, paths, name)
@@ -34,6 +34,15 @@ def without_vectors(value: Any, paths: Collection[str]) -> Any:
                 if not _is_vector(name, paths)
             }
     return kept
+
+
+def _nested_path(nested: Any) -> str:
+    """Return where the source of a nested hit stands in its document."""
+    steps = []
+    while isinstance(nested, Mapping):
+        steps.append(str(nested.get("field", "")))
+        nested = nested.get("_nested")
+    return ".".join(steps)
 
 
 def _without(value: Any, paths: Collection[str], at: str) -> Any:

@@ -51,6 +51,7 @@ def test_vectors_are_the_models_own(client: openai.OpenAI) -> None:
 
 def test_models_are_listed(client: openai.OpenAI) -> None:
     assert [each.id for each in client.models.list()] == ["default"]
+    assert client.models.retrieve("default").owned_by == "sentence-transformers"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ OPERATIONS = [
     "POST /dify/retrieval",
     "POST /v1/embeddings",
     "GET /v1/models",
+    "GET /v1/models/{model}",
     "POST /v1/rerank",
     "POST /rerank",
     "GET /indices",

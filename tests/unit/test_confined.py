@@ -55,6 +55,8 @@ def test_every_search_has_the_filter(body: dict[str, Any]) -> None:
         {"runtime_mappings": {}},
         {"retriever": {"standard": {}}},
         {"pit": {"id": "x"}},
+        {"knn": KNN, "collapse": {"field": "a", "inner_hits": {"name": "b"}}},
+        {"aggs": {"a": {"terms": {"field": "x", "min_doc_count": 0}}}},
         {"aggs": {"a": {"global": {}}}},
         {"aggs": {"a": {"terms": {"field": "x"}, "aggregations": {"b": {"aggs": {"c": {"global": {}}}}}}}},
     ],

@@ -59,7 +59,8 @@ def test_an_expired_key_does_not_let_in(keys: Keys) -> None:
         ({"indices": ["a[b]"]}, "a[b]"),
         ({"indices": [""]}, "''"),
         ({"filters": [{"a": 1, "b": 2}]}, "clause"),
-        ({"filters": [{"term": {"a": 1}}], "raw": True}, "raw"),
+        ({"filters": [{"term": {"a": 1}}], "indices": ["*"], "raw": True}, "raw"),
+        ({"raw": True}, "raw"),
         ({"name": " "}, "name"),
     ],
 )

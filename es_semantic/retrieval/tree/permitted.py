@@ -180,14 +180,24 @@ def _aggregations(value: Any, path: str) -> None:
                 require_query(inside, at)
             elif kind in ("filters", "adjacency_matrix"):
                 given = inside.get("filters") if isinstance(inside, Mapping) else None
-                for query in given.values() if isinstance(given, Mapping) else given or ():
-                    require_query(query, f"{at}.filters")
+                _queries(list(given.values()) if isinstance(given, Mapping) else given, f"{at}.filters")
             elif kind == "top_hits":
                 _inner_hits(inside, at)
             elif kind in _AGGREGATIONS:
                 _no_script(inside, at)
+                if kind in TERMS and not counts_found_alone(inside):
+                    raise _not_permitted(f"{at}.min_doc_count", "min_doc_count")
             elif kind != "meta":
                 raise _not_permitted(at, kind)
+
+
+def counts_found_alone(terms: Any) -> bool:
+    """Return whether an aggregation by terms lists only terms of documents that were found.
+
+    With a ``min_doc_count`` below 1 Elasticsearch adds those of all others.
+    """
+    least = terms.get("min_doc_count", 1) if isinstance(terms, Mapping) else 1
+    return isinstance(least, int) and not isinstance(least, bool) and least >= 1
 
 
 def _refused(name: str) -> Looking:
@@ -206,6 +216,9 @@ def _items(value: Any, path: str) -> list[tuple[str, Any]]:
         raise InvalidRetriever(path, PARSING, "an object is wanted here")
     return list(value.items())
 
+
+TERMS = frozenset(["terms", "multi_terms", "rare_terms"])
+"""Aggregations by the terms of a field."""
 
 _PLAIN_PARTS = frozenset(["_name", "boost", "query_vector", "rescore_vector"])
 
@@ -245,7 +258,7 @@ _LEAVES: Mapping[str, Looking] = {
 _FUNCTIONS = frozenset(["weight", "random_score", "field_value_factor", "gauss", "linear", "exp"])
 
 _HIT_PARTS = frozenset(
-    ["name", "from", "size", "_source", "fields", "docvalue_fields", "explain", "version", "seq_no_primary_term"]
+    ["name", "from", "size", "_source", "fields", "docvalue_fields", "version", "seq_no_primary_term"]
 )
 
 _AGGREGATIONS = frozenset(
