@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import httpx
 import psutil
 
@@ -104,21 +105,21 @@ async def loaded(
     """Ask from all clients at once for so long; a client that is refused waits as long as it is told."""
     load = Load()
     started = time.perf_counter()
-    limits = httpx.Limits(max_connections=CLIENTS)
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False) as http:
+    async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=CLIENTS)) as http:
 
         async def ask() -> None:
             while time.perf_counter() - started < seconds:
                 path, body = request()
                 before = time.perf_counter()
-                answer = await http.post(path, json=body)
-                load.statuses[answer.status_code] += 1
-                if answer.status_code == 429:
+                async with http.post(path, json=body) as answer:
+                    text = await answer.read()
+                load.statuses[answer.status] += 1
+                if answer.status == 429:
                     await asyncio.sleep(float(answer.headers["retry-after"]))
-                elif answer.status_code == 200:
+                elif answer.status == 200:
                     load.seconds.append(time.perf_counter() - before)
                 else:
-                    raise SystemExit(f"{path}: {answer.status_code} {answer.text[:500]}")
+                    raise SystemExit(f"{path}: {answer.status} {text[:500]!r}")
 
         async def watch() -> None:
             while time.perf_counter() - started < seconds:
@@ -131,8 +132,11 @@ async def loaded(
 
 
 def embedding(part: Sequence[str], draw: random.Random) -> Callable[[], tuple[str, dict[str, object]]]:
-    """Return what makes a request to embed one text."""
-    return lambda: ("/v1/embeddings", {"input": f"{draw.random()} {draw.choice(part)}"})
+    """Return what makes a request to embed one text, in the encoding that OpenAI's client asks for."""
+    return lambda: (
+        "/v1/embeddings",
+        {"input": f"{draw.choice(part)} {draw.randrange(10**6)}", "encoding_format": "base64"},
+    )
 
 
 def searching(index: str, part: Sequence[str], draw: random.Random) -> Callable[[], tuple[str, dict[str, object]]]:

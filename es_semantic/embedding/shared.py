@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from es_semantic.embedding.protocol import Embedder, Embeddings, ModelProfile
 from es_semantic.errors import BadVector, InputRejected, ModelUnavailable, Overloaded
 
-PATIENCE = 0.003
-"""Seconds that the first of a batch waits for others to join it."""
+PATIENCE = 0.02
+"""Seconds that a batch waits at most to become as large as the one before it. Whoever is alone waits for nobody."""
+
+IDLE = 60.0
+"""Seconds after which a thread without work ends. Models keep memory for each thread that has run them."""
 
 MOST_CHARACTERS = 32_768
 """Of a batch: about 8,192 tokens, two of the batches that the models here plan. A call that is longer runs alone."""
@@ -25,9 +28,8 @@ MOST_WAITING = 2_048
 class SharedEmbedder:
     """Runs what several threads ask for together: one forward pass for many short texts costs little more than for one.
 
-    Documents and queries are apart, because they may have different prompts. The first call of a batch waits
-    :data:`PATIENCE` for others; while a batch runs, the next one fills. Texts that the model refuses fail only their
-    own caller.
+    Documents and queries are apart, because they may have different prompts. While a batch runs, the next one fills,
+    and waits up to :data:`PATIENCE` until it has as many calls. Texts that the model refuses fail only their caller.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class _Asked:
 
 
 class _Lane:
-    """One queue, and one thread that empties it while there is something in it."""
+    """One queue, and one thread that empties it, until nothing comes any more."""
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class _Lane:
         self._queue: deque[_Asked] = deque()
         self._turn = threading.Condition()
         self._running = False
+        self._last = 1
         self._closed = False
         self.waiting = 0
 
@@ -175,23 +178,31 @@ class _Lane:
                 asked.outcome.set_exception(error)
 
     def _next(self) -> list[_Asked]:
-        """Return the calls to run together; none where nothing waits, and then this thread ends."""
+        """Return the calls to run together; none where nothing came for long, and then this thread ends."""
         with self._turn:
+            while not self._queue:
+                if self._closed or not self._turn.wait(IDLE):
+                    self._running = bool(self._queue)
+                    if not self._running:
+                        return []
             end = time.monotonic() + self._patience
-            while self._queue and self._characters() < MOST_CHARACTERS:
+            while len(self._queue) < self._last and self._characters() < MOST_CHARACTERS:
                 left = end - time.monotonic()
                 if left <= 0 or not self._turn.wait(left):
                     break
-            batch: list[_Asked] = []
-            size = 0
-            while self._queue and (not batch or size + self._queue[0].characters <= MOST_CHARACTERS):
-                asked = self._queue.popleft()
-                self.waiting -= len(asked.texts)
-                if asked.outcome.set_running_or_notify_cancel():
-                    batch.append(asked)
-                    size += asked.characters
-            self._running = bool(batch)
-            return batch
+            return self._taken()
+
+    def _taken(self) -> list[_Asked]:
+        batch: list[_Asked] = []
+        size = 0
+        while self._queue and (not batch or size + self._queue[0].characters <= MOST_CHARACTERS):
+            asked = self._queue.popleft()
+            self.waiting -= len(asked.texts)
+            if asked.outcome.set_running_or_notify_cancel():
+                batch.append(asked)
+                size += asked.characters
+        self._last = len(batch)
+        return batch or self._next()
 
     def _characters(self) -> int:
         return sum(asked.characters for asked in self._queue)

@@ -24,7 +24,7 @@ from es_semantic.errors import EsSemanticError, Forbidden, UsageError
 from es_semantic.server import dify, openai, pages, playground, ragflow, rerank, search, uploads
 from es_semantic.server.access import is_loopback
 from es_semantic.server.admission import Admission
-from es_semantic.server.failures import Failure, failure_of, plain
+from es_semantic.server.failures import UNAUTHORIZED, Failure, failure_of, plain
 from es_semantic.server.guard import Guard
 from es_semantic.server.keys import Keys
 from es_semantic.server.metrics import Metrics
@@ -134,7 +134,7 @@ def _answered(request: Request, failure: Failure) -> JSONResponse:
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, EsSemanticError)
     failure = failure_of(error)
-    if failure.status >= 500 or isinstance(error, Forbidden):
+    if failure.status >= 500 or isinstance(error, Forbidden) or UNAUTHORIZED in error.what:
         log.warning("request %s: %s", request.state.request_id, error.what)
     return _answered(request, failure)
 

@@ -27,6 +27,9 @@ from es_semantic.errors import (
 from es_semantic.server.access import NotAllowed, Unauthorized
 from es_semantic.server.admission import WrongHost
 
+UNAUTHORIZED = "is unauthorized for"
+"""In Elasticsearch's words of what its own credentials may not do, also of single documents."""
+
 RETRY_AFTER = {"Retry-After": "1"}
 """Seconds, for whoever found the server full."""
 
@@ -49,7 +52,8 @@ def failure_of(error: EsSemanticError) -> Failure:
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
     if isinstance(error, RequestFailed):
         status = _PASSED_ON.get(error.status or 0, status)
-    if isinstance(error, Forbidden) and error.status is not None:
+    if (isinstance(error, Forbidden) and error.status is not None) or UNAUTHORIZED in error.what:
+        status = 403
         # Elasticsearch's own words name the server's credentials.
         error = Forbidden(
             "Elasticsearch refuses this to the server's own credentials",
