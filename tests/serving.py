@@ -21,6 +21,7 @@ from es_semantic.embedding import Embedder, Fingerprint
 from es_semantic.errors import ModelUnavailable
 from es_semantic.server.app import create_app
 from es_semantic.server.keys import Keys
+from tests.chunking_index import fill
 from tests.embedder import TinyEmbedder
 from tests.nodes import remove_everything
 
@@ -71,6 +72,15 @@ def prefix(client: Elasticsearch) -> Iterator[str]:
         yield name
     finally:
         remove_everything(client, name)
+
+
+@contextmanager
+def serving_chunks(folder: Path, node_url: str, client: Elasticsearch, **options: Any) -> Iterator[Server]:
+    """Serve the chunks of :mod:`tests.chunking_index` from an index of their own; options as for :func:`serving`."""
+    with prefix(client) as index:
+        fill(client, index)
+        with serving(folder, node_url, knowledge={"chunks": {"index": index}}, **options) as running:
+            yield running
 
 
 @contextmanager

@@ -148,32 +148,54 @@ def refused_once(steps: Steps[T]) -> Steps[T]:
     Whoever tries again waits in between; the client would not. Requests for which a connection failed are resent as the
     client is set up, and what a request says of itself holds.
     """
+    return relayed(steps, lambda request: replace(request, resend_refused=False))
+
+
+def unchanged(request: Request) -> Request:
+    """Return the request."""
+    return request
+
+
+def untimed(_step: Step, _seconds: float) -> None:
+    """Take no notice."""
+
+
+def relayed(
+    steps: Steps[T], change: Callable[[Request], Request] = unchanged, took: Callable[[Step, float], None] = untimed
+) -> Steps[T]:
+    """Run a procedure with every request of it changed, also in what it spawns or remembers.
+
+    ``took`` is told of each step of its own, and the seconds until its outcome. What ``change`` raises is raised in the
+    procedure.
+    """
     outcome: Any = None
     error: BaseException | None = None
     try:
         while True:
             step = steps.send(outcome) if error is None else steps.throw(error)
             outcome, error = None, None
+            started = time.perf_counter()
             try:
-                outcome = yield _refused_once(step)
+                outcome = yield _relayed(step, change)
             except GeneratorExit:
                 raise
             except BaseException as raised:
                 error = raised
+            took(step, time.perf_counter() - started)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:
         steps.close()
 
 
-def _refused_once(step: Step) -> Step:
+def _relayed(step: Step, change: Callable[[Request], Request]) -> Step:
     match step:
         case Request():
-            return replace(step, resend_refused=False)
+            return change(step)
         case Spawn():
-            return Spawn(refused_once(step.steps))
+            return Spawn(relayed(step.steps, change))
         case Remember():
-            return replace(step, steps=lambda: refused_once(step.steps()))
+            return replace(step, steps=lambda: relayed(step.steps(), change))
     return step
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from es_semantic.cluster.steps import Remember, Request, Spawn, Step, Steps
+from es_semantic.cluster.steps import Request, Steps, relayed
 from es_semantic.errors import Forbidden
 from es_semantic.retrieval.documents import has_key
 from es_semantic.retrieval.tree.nodes import Json
@@ -37,41 +37,13 @@ _BEYOND = frozenset(["suggest", "runtime_mappings", "retriever", "sub_searches",
 def confined(steps: Steps[T], filters: Sequence[Json]) -> Steps[T]:
     """Run a procedure so that every search in it finds only documents that match all ``filters``.
 
-    Scores are not changed. Without filters nothing is changed.
+    Scores are not changed, and what is remembered is the same for everybody: mappings and versions. Without filters
+    nothing is changed.
 
     Raises:
         Forbidden: the procedure asks for something that cannot be confined.
     """
-    if not filters:
-        return (yield from steps)
-    outcome: Any = None
-    error: BaseException | None = None
-    try:
-        while True:
-            step = steps.send(outcome) if error is None else steps.throw(error)
-            outcome, error = None, None
-            try:
-                outcome = yield _confined(step, tuple(filters))
-            except GeneratorExit:
-                raise
-            except BaseException as raised:
-                error = raised
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    finally:
-        steps.close()
-
-
-def _confined(step: Step, filters: tuple[Json, ...]) -> Step:
-    match step:
-        case Request():
-            return confined_request(step, filters)
-        case Spawn():
-            return Spawn(confined(step.steps, filters))
-        case Remember():
-            # What is remembered is the same for everybody: mappings and versions.
-            return replace(step, steps=lambda: confined(step.steps(), filters))
-    return step
+    return relayed(steps, lambda request: confined_request(request, filters)) if filters else steps
 
 
 def confined_request(request: Request, filters: Sequence[Json]) -> Request:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from elasticsearch import AsyncElasticsearch
 
 from es_semantic.api_chunks import places_of
-from es_semantic.cluster.steps import Compute, Join, Remember, Request, Steps, run_async, url_path
+from es_semantic.cluster.steps import Compute, Join, Remember, Request, Step, Steps, relayed, run_async, url_path
 from es_semantic.config import Config, KnowledgeSettings
 from es_semantic.embedding.shared import SharedEmbedder
 from es_semantic.errors import IndexUnavailable, InvalidQuery
@@ -118,30 +117,16 @@ class Service:
 
 def timed(steps: Steps[T], timings: Timings) -> Steps[T]:
     """Run a procedure and add up what it waits for."""
-    outcome: Any = None
-    error: BaseException | None = None
-    try:
-        while True:
-            step = steps.send(outcome) if error is None else steps.throw(error)
-            outcome, error = None, None
-            started = time.perf_counter()
-            try:
-                outcome = yield step
-            except GeneratorExit:
-                raise
-            except BaseException as raised:
-                error = raised
-            took = (time.perf_counter() - started) * 1000
-            match step:
-                case Compute():
-                    timings.model_ms += took
-                case Request() | Join() | Remember():
-                    timings.elasticsearch_ms += took
-                    timings.requests += isinstance(step, Request)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-    finally:
-        steps.close()
+
+    def took(step: Step, seconds: float) -> None:
+        match step:
+            case Compute():
+                timings.model_ms += seconds * 1000
+            case Request() | Join() | Remember():
+                timings.elasticsearch_ms += seconds * 1000
+                timings.requests += isinstance(step, Request)
+
+    return relayed(steps, took=took)
 
 
 def vectors_behind(name: str) -> Steps[dict[str, frozenset[str]]]:

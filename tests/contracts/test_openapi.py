@@ -11,17 +11,13 @@ from elasticsearch import Elasticsearch
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 
-from tests.chunking_index import fill
-from tests.serving import Server, prefix, serving
+from tests.serving import Server, serving_chunks
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, node_url: str, client: Elasticsearch) -> Iterator[Server]:
-    with prefix(client) as index:
-        fill(client, index)
-        folder = tmp_path_factory.mktemp("server")
-        with serving(folder, node_url, knowledge={"chunks": {"index": index}}) as running:
-            yield running
+    with serving_chunks(tmp_path_factory.mktemp("server"), node_url, client) as running:
+        yield running
 
 
 OPERATIONS = [

@@ -8,18 +8,15 @@ import pytest
 from elasticsearch import Elasticsearch
 from ragflow_sdk import RAGFlow
 
-from tests.chunking_index import DOCUMENTS, HANDBOOK, RECIPES, fill
-from tests.serving import Server, prefix, serving
+from tests.chunking_index import DOCUMENTS, HANDBOOK, RECIPES
+from tests.serving import Server, serving_chunks
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, node_url: str, client: Elasticsearch) -> Iterator[Server]:
-    with prefix(client) as index:
-        fill(client, index)
-        folder = tmp_path_factory.mktemp("server")
-        with serving(folder, node_url, knowledge={"chunks": {"index": index}}) as running:
-            running.key("admin")
-            yield running
+    with serving_chunks(tmp_path_factory.mktemp("server"), node_url, client) as running:
+        running.key("admin")
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from elasticsearch import Elasticsearch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.chunking_index import DOCUMENTS, HANDBOOK, HIDDEN, RECIPES, fill
-from tests.serving import OneModel, Server, prefix, serving
+from tests.chunking_index import DOCUMENTS, HANDBOOK, HIDDEN, RECIPES
+from tests.serving import OneModel, Server, serving_chunks
 
 QUESTION = "how many days of vacation has an employee"
 
@@ -22,11 +22,8 @@ MODEL = OneModel()
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, node_url: str, client: Elasticsearch) -> Iterator[Server]:
-    with prefix(client) as index:
-        fill(client, index)
-        folder = tmp_path_factory.mktemp("server")
-        with serving(folder, node_url, source=MODEL, knowledge={"chunks": {"index": index}}) as running:
-            yield running
+    with serving_chunks(tmp_path_factory.mktemp("server"), node_url, client, source=MODEL) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
