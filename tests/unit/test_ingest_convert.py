@@ -158,6 +158,9 @@ def test_the_processes_end_with_the_block() -> None:
 
 
 INTERRUPTED = """
+import signal
+# Whoever runs the tests in the background may have let them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from es_semantic.ingest.convert import Converters
 from es_semantic.ingest.documents import Document
 with Converters() as converters:
