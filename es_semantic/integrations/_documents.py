@@ -6,11 +6,10 @@ embeds, its metadata is the rest of its source.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar
 
 import orjson
 from elasticsearch import AsyncElasticsearch, Elasticsearch
@@ -19,7 +18,6 @@ from es_semantic.api import attach, sync
 from es_semantic.api_search import search
 from es_semantic.chosen import Model
 from es_semantic.cluster.failures import document_reason_of
-from es_semantic.cluster.served import Served
 from es_semantic.cluster.steps import Request, Steps, run, run_async, url_path
 from es_semantic.config import DEFAULT_FIELD_NAME, Config
 from es_semantic.errors import ClusterError, RequestFailed, UsageError
@@ -32,7 +30,6 @@ from es_semantic.schema.text import source_text
 from es_semantic.sync import bulk
 from es_semantic.sync.pit import PointInTime, with_pit
 
-P = ParamSpec("P")
 T = TypeVar("T")
 Json = dict[str, Any]
 
@@ -96,11 +93,6 @@ class Clients:
         return await run_async(self.async_client, steps)
 
 
-def steps_of(function: Served[P, T]) -> Callable[P, Steps[T]]:
-    """Return the procedure behind a function of the Python interface, to make it a part of another."""
-    return cast("Callable[P, Steps[T]]", inspect.unwrap(function))
-
-
 @dataclass(frozen=True, slots=True)
 class Documents:
     """Procedures over the documents of ``index``, whose semantic field is ``name``.
@@ -132,7 +124,7 @@ class Documents:
             yield from self._create(fields)
         if not fields:
             raise UsageError(f"which fields of {self.index!r} hold the text?", hint="Give text_fields=[...].")
-        yield from steps_of(attach)(self.index, fields, model=self.model, name=self.name, **options)
+        yield from attach.steps(self.index, fields, model=self.model, name=self.name, **options)
         yield from self._embed()
 
     def write(self, documents: Sequence[Stored]) -> Steps[None]:
@@ -164,7 +156,7 @@ class Documents:
 
     def search(self, text: str, **arguments: Any) -> Steps[SearchResult]:
         """Search as :func:`es_semantic.search` does, with this model, configuration and semantic field."""
-        return steps_of(search)(self.index, text, model=self.model, config=self.config, name=self.name, **arguments)
+        return search.steps(self.index, text, model=self.model, config=self.config, name=self.name, **arguments)
 
     def read(self, query: Mapping[str, Any]) -> Steps[list[Stored]]:
         """Return all documents that match a query clause, in no particular order."""
@@ -259,7 +251,7 @@ class Documents:
                 raise
 
     def _embed(self) -> Steps[None]:
-        yield from steps_of(sync)(self.index, model=self.model, config=self.config, name=self.name)
+        yield from sync.steps(self.index, model=self.model, config=self.config, name=self.name)
         yield Request("POST", url_path("/{}/_refresh", self.index))
 
 

@@ -26,7 +26,6 @@ from es_semantic.integrations._documents import (
     Documents,
     Stored,
     require_allowed,
-    steps_of,
     told,
 )
 from es_semantic.integrations._embedder import ForeignEmbedder
@@ -245,7 +244,7 @@ class EsSemanticVectorStore(VectorStore):  # type: ignore[misc]
 
     def _diverse(self, query: str, k: int, fetch_k: int, lambda_mult: float, filters: Filters) -> Steps[list[Document]]:
         documents = self._documents
-        answer = yield from steps_of(retrieve)(
+        answer = yield from retrieve.steps(
             documents.index,
             retriever=diverse_tree(documents.name, query, k, max(k, fetch_k), lambda_mult, filters),
             size=k,
