@@ -9,9 +9,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import litserve
+import litserve.server
 from pydantic import BaseModel, ConfigDict, Field
 
 from tests.contracts.child_server import Server, running
+
+# It takes any mcp for the version 1 that it was written for.
+litserve.server._MCP_AVAILABLE = False
 
 COHERE_PATH = "/v1/rerank"
 TEI_PATH = "/tei/rerank"
