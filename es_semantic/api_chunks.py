@@ -15,7 +15,7 @@ from es_semantic.cluster.steps import Steps
 from es_semantic.config import Config, KnowledgeSettings
 from es_semantic.errors import InvalidQuery
 from es_semantic.retrieval.chunk_search import ChunkQuery, Chunks, chunk_steps
-from es_semantic.retrieval.chunk_space import Mapped, mapped, space_of
+from es_semantic.retrieval.chunk_space import mapped, space_of
 from es_semantic.retrieval.conditions import Condition, conditions_clause
 from es_semantic.retrieval.datasets import Dataset, datasets_of, located, scope_of
 from es_semantic.retrieval.fresh import with_fresh_bindings
@@ -82,17 +82,15 @@ def retrieve_chunks(
     given = require_filters(filters)
     models = models_for(model, config, place.index)
 
-    def attempt(maps: Mapped) -> Steps[Chunks]:
+    def attempt(_: Any) -> Steps[Chunks]:
+        maps = yield from mapped(place.index)
         clause = conditions_clause(conditions, logic, below=place.metadata, types=maps.types)
         scope = scope_of(place, datasets, documents, maps.types)
         wanted = (*scope, *given, *([clause] if clause is not None else []))
         space = space_of(place, maps, models)
-        return chunk_steps(place, space, replace(query, filters=wanted), rerankers_for(config))
+        return (yield from chunk_steps(place, space, replace(query, filters=wanted), rerankers_for(config)))
 
-    def answered(_: Any) -> Steps[Chunks]:
-        return (yield from attempt((yield from mapped(place.index))))
-
-    chunks = yield from with_fresh_bindings(place.index, answered, lambda found: [each.key[0] for each in found.chunks])
+    chunks = yield from with_fresh_bindings(place.index, attempt, lambda found: [each.key[0] for each in found.chunks])
     return place, chunks
 
 

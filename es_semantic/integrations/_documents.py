@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -28,7 +27,7 @@ from es_semantic.schema.lookup import bindings_of, read_now
 from es_semantic.schema.render import fill
 from es_semantic.schema.text import source_text
 from es_semantic.sync import bulk
-from es_semantic.sync.pit import PointInTime, with_pit
+from es_semantic.sync.pit import every_hit
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -162,7 +161,7 @@ class Documents:
         """Return all documents that match a query clause, in no particular order."""
         read = yield from self.reader()
         body = {"query": query, "_source": {"excludes": (yield from self.own_fields())}}
-        hits = yield from with_pit(self.index, partial(_all_pages, body), max_size=PAGE)
+        hits = yield from every_hit(self.index, body, size=PAGE)
         return [read(hit["_index"], hit["_id"], hit["_source"]) for hit in hits]
 
     def delete(self, query: Mapping[str, Any]) -> Steps[None]:
@@ -315,12 +314,3 @@ def without(source: Mapping[str, Any], fields: Sequence[str]) -> Json:
                 continue
         left[key] = value
     return left
-
-
-def _all_pages(body: Json, pit: PointInTime) -> Steps[list[Json]]:
-    hits: list[Json] = []
-    while True:
-        page = yield from pit.page(body, size=PAGE, after=hits[-1]["sort"] if hits else None)
-        hits += page
-        if len(page) < PAGE:
-            return hits

@@ -19,7 +19,8 @@ from es_semantic.schema.binding import Bindings, read_bindings
 from es_semantic.schema.lookup import SECONDS
 from es_semantic.schema.vectors import vector_field
 
-QUANTISED_BY_DEFAULT = "cosine"
+DEFAULT_SIMILARITY = "cosine"
+"""Of a dense_vector (Elastic docs, "Dense vector field type")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def _read(index: str) -> Steps[Mapped]:
         for path, options in _fields(body["mappings"], ""):
             types[path] = options["type"]
             if options["type"] == "dense_vector":
-                similarities[path] = cast(Similarity, options.get("similarity", QUANTISED_BY_DEFAULT))
+                similarities[path] = cast(Similarity, options.get("similarity", DEFAULT_SIMILARITY))
     return Mapped(bindings, types, similarities)
 
 

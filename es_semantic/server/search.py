@@ -172,7 +172,7 @@ async def post_search(asked: TextSearch | TreeSearch, service: Parts, access: Ca
     started = time.perf_counter()
     index = asked.index if isinstance(asked.index, str) else ",".join(asked.index)
     if isinstance(asked, TextSearch):
-        asked = TextSearch.model_validate(plain(asked.model_dump(by_alias=True), "body"))
+        plain(asked.model_dump(by_alias=True), "body")
         require_text_limits(asked, service.config.serve)
         if not access.raw:
             require_filters(asked.filters, "filters")

@@ -46,6 +46,20 @@ def with_pit(index: str, read: Callable[[PointInTime], Steps[T]], *, max_size: i
     return result
 
 
+def every_hit(index: str, body: Mapping[str, Any], *, size: int) -> Steps[list[dict[str, Any]]]:
+    """Return all hits of a search, read in pages of ``size``."""
+
+    def read(pit: PointInTime) -> Steps[list[dict[str, Any]]]:
+        hits: list[dict[str, Any]] = []
+        while True:
+            page = yield from pit.page(body, size=size, after=hits[-1]["sort"] if hits else None)
+            hits += page
+            if len(page) < size:
+                return hits
+
+    return (yield from with_pit(index, read, max_size=size))
+
+
 def page_request(pit: PointInTime, body: Mapping[str, Any], *, size: int, after: Sequence[Any] | None) -> Request:
     """Return the search for the next page."""
     paging: dict[str, Any] = {

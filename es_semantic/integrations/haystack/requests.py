@@ -26,7 +26,7 @@ from es_semantic.schema.render import fill
 from es_semantic.schema.text import is_blank, source_text, text_hash
 from es_semantic.sync import bulk
 from es_semantic.sync.documents import held, marks
-from es_semantic.sync.pit import PointInTime, with_pit
+from es_semantic.sync.pit import every_hit
 
 PAGE = 1000
 """Documents that one request brings where all are read."""
@@ -110,7 +110,7 @@ def filter_steps(layout: Layout, filters: Mapping[str, Any] | None) -> Steps[lis
         "_source": {"excludes": sorted(found.hidden())},
         "fields": [layout.embedding],
     }
-    hits = yield from with_pit(layout.index, partial(_all_hits, body), max_size=PAGE)
+    hits = yield from every_hit(layout.index, body, size=PAGE)
     return [read_document(hit, layout, found.hidden()) for hit in hits]
 
 
@@ -248,15 +248,6 @@ def _created(layout: Layout) -> Steps[Found]:
         if error.error_type != "resource_already_exists_exception":
             raise
     return (yield from find(layout.index)) or Found(Fields(), {})
-
-
-def _all_hits(body: Json, pit: PointInTime) -> Steps[list[Json]]:
-    hits: list[Json] = []
-    while True:
-        page = yield from pit.page(body, size=PAGE, after=hits[-1]["sort"] if hits else None)
-        hits += page
-        if len(page) < PAGE:
-            return hits
 
 
 def _by_query(layout: Layout, filters: Mapping[str, Any] | None, way: str, more: Json, counted: str) -> Steps[int]:
