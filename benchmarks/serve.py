@@ -41,10 +41,10 @@ STARTS_WITHIN = 300.0
 WORDS = (5, 30)
 """Of a text to embed, as a query or a passage's title has."""
 
-ALONE = "es_semantic.embedding.shared.MOST_CHARACTERS = 0"
+ALONE = "es_semantic.embedding.dynamic_batching.MOST_CHARACTERS = 0"
 """Lets every call run through the model for itself."""
 
-CHILD = "import es_semantic.embedding.shared; {setting}; from es_semantic.cli import main; main()"
+CHILD = "import es_semantic.embedding.dynamic_batching; {setting}; from es_semantic.cli import main; main()"
 
 
 @dataclass(slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from es_semantic.config import CrossEncoderSettings
 from es_semantic.embedding.batching import plan_batches
+from es_semantic.embedding.dynamic_batching import MOST_CHARACTERS, DynamicBatcher
 from es_semantic.embedding.library import first_line, sentence_transformers_for
 from es_semantic.embedding.window import heads
 from es_semantic.errors import RerankerError, RerankerUnavailable
@@ -22,14 +24,26 @@ CHARACTERS_PER_TOKEN = 4
 """Only sizes batches, for models whose tokenizer cannot be asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    query: str
+    text: str
+    clock: Deadline
+
+    @property
+    def characters(self) -> int:
+        return len(self.query) + len(self.text)
+
+
 class CrossEncoderReranker:
     """A cross-encoder from a hub name or a local folder.
 
     Scores are what the model declares: the sigmoid of its one output, from 0 to 1, where it declares nothing; the
     output itself, which has no bounds, for instance with the ``cross-encoder/ms-marco`` models.
 
-    Safe to use from several threads, which take turns batch by batch. The deadline is looked at before each text is
-    measured and before each batch, so a call may outlast it by one batch.
+    Safe to use from several threads: what they ask for at the same time runs through the model together, unless a call
+    fills batches of its own, which take turns with the others. The deadline is looked at before each text is measured
+    and before each batch, so a long call may outlast it by one batch.
     """
 
     def __init__(self, settings: CrossEncoderSettings) -> None:
@@ -46,6 +60,12 @@ class CrossEncoderReranker:
         _require_reranker(self._model, settings)
         # Counting tokens and scoring set different truncation on the one tokenizer they share.
         self._lock = threading.Lock()
+        self._batcher = DynamicBatcher[_Pair, list[float]](
+            self._in_batches,
+            part=lambda scores, start, end: scores[start:end],
+            size=lambda pair: pair.characters,
+            refusals=(RerankerError,),
+        )
 
     @property
     def bounded(self) -> bool:
@@ -55,15 +75,29 @@ class CrossEncoderReranker:
     def scores(self, query: str, texts: Sequence[str], *, deadline: float | None = None) -> list[float]:
         """See :class:`~es_semantic.reranking.Reranker`."""
         clock = Deadline(self._settings.timeout if deadline is None else deadline, self.name)
-        return scored(query, texts, lambda query, texts: self._in_batches(query, texts, clock))
+        return scored(
+            query, texts, lambda query, texts: self._together([_Pair(query, text, clock) for text in texts], clock)
+        )
 
-    def _in_batches(self, query: str, texts: list[str], clock: Deadline) -> list[float]:
+    def _together(self, pairs: list[_Pair], clock: Deadline) -> list[float]:
+        if sum(pair.characters for pair in pairs) > MOST_CHARACTERS:
+            return self._in_batches(pairs)
+        asked = self._batcher.ask(pairs)
+        try:
+            return asked.result(clock.left())
+        except TimeoutError:
+            asked.cancel()
+            raise clock.passed() from None
+
+    def _in_batches(self, pairs: Sequence[_Pair]) -> list[float]:
+        # Whoever has less time does not wait for the end.
+        clock = max((pair.clock for pair in pairs), key=lambda each: each.end)
         with self._turn(clock):
-            pairs, lengths = self._pairs(query, texts, clock)
-        scores = [0.0] * len(texts)
+            shown, lengths = self._shown(pairs, clock)
+        scores = [0.0] * len(pairs)
         for batch in plan_batches(lengths, max_texts=self._settings.batch_size):
             with self._turn(clock):
-                found = self._predict([pairs[position] for position in batch])
+                found = self._predict([shown[position] for position in batch])
             for position, score in zip(batch, found, strict=True):
                 scores[position] = score
         return scores
@@ -77,8 +111,8 @@ class CrossEncoderReranker:
         finally:
             self._lock.release()
 
-    def _pairs(self, query: str, texts: list[str], clock: Deadline) -> tuple[list[tuple[str, str]], list[int]]:
-        """Each text with the query, as much as the model looks at, and about how many tokens it reads of both."""
+    def _shown(self, pairs: Sequence[_Pair], clock: Deadline) -> tuple[list[tuple[str, str]], list[int]]:
+        """Each pair, as much as the model looks at, and about how many tokens it reads of both."""
 
         def count(text: str) -> int:
             clock.left()
@@ -87,12 +121,15 @@ class CrossEncoderReranker:
         window = self._window()
         # A model that keeps the end of a text, not its beginning, needs the whole.
         cut = window if getattr(self._model.tokenizer, "truncation_side", "right") == "right" else None
-        [shown_query], [of_query] = beginnings([query], count, cut)
-        shown, lengths = beginnings(texts, count, cut)
-        return (
-            [(shown_query, text) for text in shown],
-            [min(of_query + length, window or of_query + length) for length in lengths],
-        )
+        queries = list(dict.fromkeys(pair.query for pair in pairs))
+        query = dict(zip(queries, zip(*beginnings(queries, count, cut), strict=True), strict=True))
+        texts = zip(*beginnings([pair.text for pair in pairs], count, cut), strict=True)
+        shown, lengths = [], []
+        for pair, (text, length) in zip(pairs, texts, strict=True):
+            shown_query, of_query = query[pair.query]
+            shown.append((shown_query, text))
+            lengths.append(min(of_query + length, window or of_query + length))
+        return shown, lengths
 
     def _tokens(self, text: str) -> int:
         tokenizer = self._model.tokenizer

@@ -18,7 +18,7 @@ class Deadline:
     def __init__(self, seconds: float, name: str) -> None:
         self._seconds = seconds
         self.name = name
-        self._end = time.monotonic() + min(seconds, waiting.LONGEST)
+        self.end = time.monotonic() + min(seconds, waiting.LONGEST)
 
     def left(self) -> float:
         """Return the seconds that are left, more than 0.
@@ -26,7 +26,7 @@ class Deadline:
         Raises:
             RerankerUnavailable: there are none.
         """
-        left = self._end - time.monotonic()
+        left = self.end - time.monotonic()
         # Written so that NaN counts as nothing left.
         if not left > 0:
             raise self.passed()

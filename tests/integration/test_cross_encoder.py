@@ -7,8 +7,10 @@ import os
 import random
 import subprocess
 import sys
-import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -54,6 +56,33 @@ def library(folder: str) -> CrossEncoder:
 @pytest.fixture
 def own_folder(tmp_path: Path) -> Path:
     return Path(small_cross_encoder(tmp_path / "model"))
+
+
+@contextmanager
+def _held(reranker: CrossEncoderReranker) -> Iterator[None]:
+    """Keep the model busy meanwhile."""
+    with reranker._lock:
+        yield
+
+
+def _noting(reranker: CrossEncoderReranker, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the sizes of the batches that run from now on."""
+    ran: list[int] = []
+    predict = reranker._predict
+
+    def noted(pairs: list[tuple[str, str]]) -> list[float]:
+        ran.append(len(pairs))
+        return predict(pairs)
+
+    monkeypatch.setattr(reranker, "_predict", noted)
+    return ran
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def _alone(library: CrossEncoder, query: str, texts: list[str]) -> list[float]:
@@ -153,7 +182,57 @@ def test_many_threads_get_what_one_gets(reranker: CrossEncoderReranker) -> None:
     alone = [reranker.scores(query, texts) for query in queries]
     with ThreadPoolExecutor(6) as pool:
         together = list(pool.map(lambda query: reranker.scores(query, texts), queries))
-    assert together == alone
+    for ours, one in zip(together, alone, strict=True):
+        assert ours == pytest.approx(one, abs=1e-5)
+
+
+def test_what_is_asked_at_the_same_time_runs_together(
+    reranker: CrossEncoderReranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = _noting(reranker, monkeypatch)
+    queries = [f"query number {i}" for i in range(6)]
+    with ThreadPoolExecutor(6) as pool, _held(reranker):
+        first = pool.submit(reranker.scores, queries[0], ["a"])
+        _until(lambda: reranker._batcher._running and not reranker._batcher.waiting)
+        others = [pool.submit(reranker.scores, query, ["b", "c"]) for query in queries[1:]]
+        _until(lambda: reranker._batcher.waiting == 10)
+    found = [each.result() for each in (first, *others)]
+    assert ran == [1, 10]
+    monkeypatch.undo()
+    for query, scores in zip(queries, found, strict=True):
+        assert scores == pytest.approx(reranker.scores(query, ["a"] if query == queries[0] else ["b", "c"]), abs=1e-5)
+
+
+def test_a_call_that_fails_does_not_fail_those_beside_it(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reranker = CrossEncoderReranker(settings(folder))
+    predict = reranker._predict
+
+    def refuse(pairs: list[tuple[str, str]]) -> list[float]:
+        if any(text == "poison" for _, text in pairs):
+            raise RerankerError("poison is refused")
+        return predict(pairs)
+
+    monkeypatch.setattr(reranker, "_predict", refuse)
+    with ThreadPoolExecutor(3) as pool, _held(reranker):
+        first = pool.submit(reranker.scores, QUERY, ["a"])
+        _until(lambda: reranker._batcher._running and not reranker._batcher.waiting)
+        good, bad = (pool.submit(reranker.scores, QUERY, [text]) for text in ("good", "poison"))
+        _until(lambda: reranker._batcher.waiting == 2)
+    assert len(first.result()) == len(good.result()) == 1
+    with pytest.raises(RerankerError, match="poison"):
+        bad.result()
+
+
+def test_a_long_call_is_not_in_the_way_of_a_short_one(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reranker = CrossEncoderReranker(settings(folder, batch_size=1))
+    ran = _noting(reranker, monkeypatch)
+    long = [f"{'word ' * 40}{i}" for i in range(1000)]
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(reranker.scores, QUERY, long)
+        _until(lambda: bool(ran))
+        assert len(reranker.scores(QUERY, ["a", "b"])) == 2
+        assert len(ran) < len(long)
+        assert len(slow.result()) == len(long)
 
 
 def test_a_deadline_stops_between_batches(folder: str) -> None:
@@ -170,20 +249,8 @@ def test_the_settings_timeout_is_the_deadline_of_calls_without_one(folder: str) 
 
 
 def test_waiting_for_another_thread_counts(reranker: CrossEncoderReranker) -> None:
-    held, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with reranker._lock:
-            held.set()
-            release.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    with pytest.raises(RerankerUnavailable):
+    with _held(reranker), pytest.raises(RerankerUnavailable):
         reranker.scores(QUERY, ["a"], deadline=0.05)
-    release.set()
-    thread.join()
     assert len(reranker.scores(QUERY, ["a"])) == 1
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from es_semantic.embedding import Embeddings
-from es_semantic.embedding.shared import MOST_CHARACTERS, SharedEmbedder
+from es_semantic.embedding.dynamic_batching import MOST_CHARACTERS
+from es_semantic.embedding.shared import SharedEmbedder
 from es_semantic.errors import InputRejected, ModelUnavailable, Overloaded
 from tests.embedder import TinyEmbedder
 
