@@ -15,12 +15,13 @@ from es_semantic.cluster.steps import Steps
 from es_semantic.config import Config, KnowledgeSettings
 from es_semantic.errors import InvalidQuery
 from es_semantic.retrieval.chunk_search import ChunkQuery, Chunks, chunk_steps
-from es_semantic.retrieval.chunk_space import mapped, space_of
+from es_semantic.retrieval.chunk_space import space_of, types_of
 from es_semantic.retrieval.conditions import Condition, conditions_clause
 from es_semantic.retrieval.datasets import Dataset, datasets_of, located, scope_of
 from es_semantic.retrieval.fresh import with_fresh_bindings
 from es_semantic.retrieval.query import Filters, require_query, require_whole
 from es_semantic.retrieval.wish import require_deadline, require_filters
+from es_semantic.schema.lookup import mapped
 
 MAX_IDS = 1_000
 MAX_WINDOW = 10_000
@@ -84,8 +85,9 @@ def retrieve_chunks(
 
     def attempt(_: Any) -> Steps[Chunks]:
         maps = yield from mapped(place.index)
-        clause = conditions_clause(conditions, logic, below=place.metadata, types=maps.types)
-        scope = scope_of(place, datasets, documents, maps.types)
+        types = types_of(maps)
+        clause = conditions_clause(conditions, logic, below=place.metadata, types=types)
+        scope = scope_of(place, datasets, documents, types)
         wanted = (*scope, *given, *([clause] if clause is not None else []))
         space = space_of(place, maps, models)
         return (yield from chunk_steps(place, space, replace(query, filters=wanted), rerankers_for(config)))

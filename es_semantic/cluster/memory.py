@@ -25,9 +25,9 @@ class Remembered(Protocol):
 
 
 class Memory:
-    """Results by key, each with the time it was kept; the oldest leave first. Threads may share it.
+    """Results by key, each with the time until which it holds; then it leaves, and of too many the oldest first.
 
-    ``clock`` tells seconds that only grow.
+    Threads may share it. ``clock`` tells seconds that only grow.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,9 +38,9 @@ class Memory:
         """How often everything has been forgotten."""
 
     def recall(self, what: Remembered) -> Any:
-        """Return what was kept under the key in the last ``seconds``, else ``UNKNOWN``."""
+        """Return what was kept under the key, while it holds, else ``UNKNOWN``."""
         kept = self._kept.get(what.key)
-        if kept is None or self._clock() - kept[0] > what.seconds:
+        if kept is None or self._clock() > kept[0]:
             return UNKNOWN
         return kept[1]
 
@@ -49,8 +49,10 @@ class Memory:
         with self._lock:
             if age != self.age:
                 return result
-            self._kept.pop(what.key, None)
-            self._kept[what.key] = (self._clock(), result)
+            now = self._clock()
+            # Mappings can be large.
+            self._kept = {key: kept for key, kept in self._kept.items() if kept[0] >= now and key != what.key}
+            self._kept[what.key] = (now + what.seconds, result)
             while len(self._kept) > MAX_REMEMBERED:
                 self._kept.pop(next(iter(self._kept)))
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,24 @@ def plan_batches(
             longest = max(lengths[position], 1)
         batches[-1].append(position)
     return batches
+
+
+def spread_batches(lengths: Sequence[int], *, streams: int, budget: int = TOKEN_BUDGET) -> list[list[int]]:
+    """Group positions as :func:`plan_batches` does, for a model that runs ``streams`` batches at once.
+
+    The batches are as many as keep all streams busy to the end, at least two for each, as far as there are texts; and
+    as small as that allows, so that none is waited for alone.
+    """
+    needed = len(plan_batches(lengths, budget=budget))
+    wanted = max(2, math.ceil(needed / streams)) * streams
+    low, high = 1, budget
+    while low < high:
+        middle = (low + high) // 2
+        if len(plan_batches(lengths, budget=middle)) <= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return plan_batches(lengths, budget=low)
 
 
 def embed_in_batches(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
-from es_semantic.cluster.steps import Remember, Request, Steps, url_path
 from es_semantic.config import KnowledgeSettings
 from es_semantic.embedding import Embedder, require_same_model
 from es_semantic.embedding.protocol import Similarity
@@ -15,21 +13,11 @@ from es_semantic.errors import ConfigError, FingerprintMismatch, SchemaError
 from es_semantic.retrieval.query_vectors import Models
 from es_semantic.retrieval.semantic import MAX_CANDIDATES, MIN_CANDIDATES, groups
 from es_semantic.retrieval.tree.nodes import Json, Vector
-from es_semantic.schema.binding import Bindings, read_bindings
-from es_semantic.schema.lookup import SECONDS
+from es_semantic.schema.lookup import Mapped
 from es_semantic.schema.vectors import vector_field
 
 DEFAULT_SIMILARITY = "cosine"
 """Of a dense_vector (Elastic docs, "Dense vector field type")."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """What the mappings behind a name say: bindings and field types by concrete index."""
-
-    bindings: Mapping[str, Bindings]
-    types: Mapping[str, str]
-    similarities: Mapping[str, Similarity]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +44,12 @@ class Space:
         }
 
 
-def mapped(index: str) -> Steps[Mapped]:
-    """Return what the mappings behind a name say, seen at most two seconds ago.
-
-    Raises:
-        IndexUnavailable: no such index.
-    """
-    found: Mapped = yield Remember(("mapped", index), SECONDS, partial(_read, index))
-    return found
+def types_of(maps: Mapping[str, Mapped]) -> dict[str, str]:
+    """Return the type of each field of these indices, by path."""
+    return {path: options["type"] for each in maps.values() for path, options in each.fields.items()}
 
 
-def space_of(place: KnowledgeSettings, maps: Mapped, models: Models) -> Space:
+def space_of(place: KnowledgeSettings, maps: Mapping[str, Mapped], models: Models) -> Space:
     """Return where the vectors of an index of chunks are.
 
     Raises:
@@ -75,10 +58,10 @@ def space_of(place: KnowledgeSettings, maps: Mapped, models: Models) -> Space:
         FingerprintMismatch: the indices behind the name do not have one model.
         ConfigError: the model of the vector field is not configured.
     """
-    index = min(maps.bindings)
+    index = min(maps)
     if place.vector is not None:
         return _configured(place, index, maps, models)
-    members = groups(maps.bindings, [place.name], index=place.index)
+    members = groups({index: each.bindings for index, each in maps.items()}, [place.name], index=place.index)
     if len(members) > 1:
         raise FingerprintMismatch(
             f"{place.index!r} has chunks of several models", hint="Bring the indices behind it to one model."
@@ -98,9 +81,10 @@ def space_of(place: KnowledgeSettings, maps: Mapped, models: Models) -> Space:
     )
 
 
-def _configured(place: KnowledgeSettings, index: str, maps: Mapped, models: Models) -> Space:
+def _configured(place: KnowledgeSettings, index: str, maps: Mapping[str, Mapped], models: Models) -> Space:
     field, name = str(place.vector), str(place.model)
-    if field not in maps.similarities:
+    options = next((each.fields[field] for each in maps.values() if field in each.fields), None)
+    if options is None or options["type"] != "dense_vector":
         raise SchemaError(f"{place.index!r} has no dense_vector field {field!r}", hint="Check knowledge.*.vector.")
 
     def load() -> Embedder:
@@ -109,30 +93,11 @@ def _configured(place: KnowledgeSettings, index: str, maps: Mapped, models: Mode
             raise ConfigError(f"knowledge.*.model: {name!r} is not a configured model", hint="Add it under models.")
         return embedder
 
-    return Space(index, field, maps.similarities[field], (), load)
+    similarity = cast(Similarity, options.get("similarity", DEFAULT_SIMILARITY))
+    return Space(index, field, similarity, (), load)
 
 
 def _bound(models: Models, binding: Any, index: str) -> Embedder:
     embedder = models.bound(binding)
     require_same_model(binding.fingerprint, embedder.profile.fingerprint, index=index)
     return embedder
-
-
-def _read(index: str) -> Steps[Mapped]:
-    mappings = yield Request("GET", url_path("/{}/_mapping", index))
-    bindings, types, similarities = {}, {}, {}
-    for concrete, body in sorted(mappings.items()):
-        bindings[concrete] = read_bindings(body["mappings"], index=concrete)
-        for path, options in _fields(body["mappings"], ""):
-            types[path] = options["type"]
-            if options["type"] == "dense_vector":
-                similarities[path] = cast(Similarity, options.get("similarity", DEFAULT_SIMILARITY))
-    return Mapped(bindings, types, similarities)
-
-
-def _fields(mapping: Mapping[str, Any], at: str) -> Any:
-    for name, body in {**mapping.get("properties", {}), **mapping.get("fields", {})}.items():
-        path = f"{at}{name}"
-        if "type" in body:
-            yield path, body
-        yield from _fields(body, f"{path}.")

@@ -12,8 +12,8 @@ from es_semantic.cluster.failures import failure
 from es_semantic.cluster.steps import Request, Steps
 from es_semantic.config import KnowledgeSettings
 from es_semantic.errors import IndexUnavailable, InvalidQuery
-from es_semantic.retrieval.chunk_space import mapped
 from es_semantic.retrieval.tree.nodes import Json
+from es_semantic.schema.lookup import bindings_of
 
 MAX_DATASETS = 10_000
 
@@ -58,11 +58,11 @@ def datasets_of(places: Sequence[KnowledgeSettings]) -> Steps[list[Dataset]]:
         }
         try:
             (answer,) = yield from _msearch([(place.index, body)])
-            maps = yield from mapped(place.index)
+            bindings = yield from bindings_of(place.index)
         except IndexUnavailable:
             continue
         model = place.model or next(
-            (each.fields[each.place(place.name)].fingerprint.model for each in maps.bindings.values() if each.fields),
+            (each.fields[each.place(place.name)].fingerprint.model for each in bindings.values() if each.fields),
             "",
         )
         found += [

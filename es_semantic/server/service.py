@@ -7,26 +7,22 @@ import contextlib
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 from elasticsearch import AsyncElasticsearch
 
 from es_semantic.api_chunks import places_of
-from es_semantic.cluster.steps import Compute, Join, Remember, Request, Step, Steps, relayed, run_async, url_path
+from es_semantic.cluster.steps import Compute, Join, Remember, Request, Step, Steps, relayed, run_async
 from es_semantic.config import Config, KnowledgeSettings
 from es_semantic.embedding.shared import SharedEmbedder
 from es_semantic.errors import IndexUnavailable, InvalidQuery
 from es_semantic.retrieval.confined import confined
+from es_semantic.schema.lookup import mapped
 from es_semantic.server.access import Access, NotAllowed
 from es_semantic.server.metrics import Metrics
 from es_semantic.server.models import SharedModels
-from es_semantic.server.vectors import vector_paths
 
 T = TypeVar("T")
-
-SECONDS = 2.0
-"""How long a mapping is taken to be what it was."""
 
 
 @dataclass(slots=True)
@@ -135,13 +131,7 @@ def vectors_behind(name: str) -> Steps[dict[str, frozenset[str]]]:
     Raises:
         IndexUnavailable: no such index.
     """
-    found: dict[str, frozenset[str]] = yield Remember(("vectors", name), SECONDS, partial(_read, name))
-    return found
-
-
-def _read(name: str) -> Steps[dict[str, frozenset[str]]]:
-    mappings = yield Request("GET", url_path("/{}/_mapping", name))
-    return {concrete: frozenset(vector_paths(body["mappings"])) for concrete, body in sorted(mappings.items())}
+    return {concrete: each.vectors for concrete, each in (yield from mapped(name)).items()}
 
 
 def all_vectors(reach: Reach) -> Collection[str]:

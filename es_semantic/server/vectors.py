@@ -1,20 +1,9 @@
-"""Vectors are not for callers: where they are in a mapping, and an answer without them. Pure functions."""
+"""Vectors are not for callers: an answer without them. Pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
-
-VECTORS = frozenset(["dense_vector", "rank_vectors", "sparse_vector"])
-
-
-def vector_paths(mapping: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the full paths of the fields that hold vectors, and of aliases of such fields."""
-    paths = set(_paths(mapping, ""))
-    yield from paths
-    for alias, target in _aliases(mapping, ""):
-        if target in paths:
-            yield alias
 
 
 def without_vectors(value: Any, paths: Collection[str]) -> Any:
@@ -61,19 +50,3 @@ def _without(value: Any, paths: Collection[str], at: str) -> Any:
 def _is_vector(path: str, paths: Collection[str]) -> bool:
     # Values of a field's own sub-fields come under longer names.
     return path in paths or any(path.startswith(f"{vector}.") for vector in paths)
-
-
-def _paths(mapping: Mapping[str, Any], at: str) -> Iterator[str]:
-    for name, body in {**mapping.get("properties", {}), **mapping.get("fields", {})}.items():
-        path = f"{at}{name}"
-        if body.get("type") in VECTORS:
-            yield path
-        yield from _paths(body, f"{path}.")
-
-
-def _aliases(mapping: Mapping[str, Any], at: str) -> Iterator[tuple[str, str]]:
-    for name, body in mapping.get("properties", {}).items():
-        path = f"{at}{name}"
-        if body.get("type") == "alias":
-            yield path, body["path"]
-        yield from _aliases(body, f"{path}.")

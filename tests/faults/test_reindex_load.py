@@ -79,7 +79,9 @@ def test_no_query_fails_and_no_write_is_lost(
     everything.put(fixed)
     es_semantic.attach(client, alias, "title", model=old, chunk="never")
     es_semantic.sync(client, alias)
-    writer = Refused(client, everything)
+    # Of a document that is written, and then deleted through the alias before the job has fetched what went to the old
+    # index last, the late write comes back: docs/decisions/reindex.md.
+    writer = Refused(client, everything, deletes_its_own=switch == "block")
     models: Counter[str] = Counter()
     asked = itertools.count()
     together = threading.Lock()
@@ -127,11 +129,16 @@ def following(client: Elasticsearch, alias: str) -> Iterator[None]:
 
 
 class Refused:
-    """An owner who tries again what a block refuses, as a program must that writes to an index under re-indexing."""
+    """An owner who tries again what a block refuses, as a program must that writes to an index under re-indexing.
 
-    def __init__(self, client: Elasticsearch, owner: Owner) -> None:
+    ``deletes_its_own`` says whether documents are also deleted that were written here before.
+    """
+
+    def __init__(self, client: Elasticsearch, owner: Owner, *, deletes_its_own: bool = True) -> None:
         self.client = client
         self.owner = owner
+        self.deletes_its_own = deletes_its_own
+        self.written: set[str] = set()
         self.refused = 0
 
     def change_some(self, generator: Any) -> None:
@@ -139,7 +146,7 @@ class Refused:
         ids = [str(generator.randrange(DOCUMENTS)) for _ in range(3)]
         action = generator.randrange(4)
         for doc_id in dict.fromkeys(ids):
-            there = doc_id in self.owner.model
+            there = doc_id in self.owner.model and (self.deletes_its_own or doc_id not in self.written)
             document = {"title": f"text of {doc_id} changed {word}", "count": word}
             if action == 0 and there:
                 self._until_taken({"delete": {"_id": doc_id}})
@@ -147,6 +154,7 @@ class Refused:
             else:
                 self._until_taken({"index": {"_id": doc_id}}, document)
                 self.owner.model[doc_id] = document
+                self.written.add(doc_id)
 
     def _until_taken(self, *lines: dict[str, Any]) -> None:
         while True:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from es_semantic.embedding.batching import TOKEN_BUDGET, checked, embed_in_batches, plan_batches
+from es_semantic.embedding.batching import TOKEN_BUDGET, checked, embed_in_batches, plan_batches, spread_batches
 from es_semantic.embedding.unicode import encodable
 from es_semantic.embedding.window import CHARACTERS_PER_TOKEN, MARGIN, heads
 from es_semantic.errors import BadVector
@@ -49,6 +49,27 @@ def test_batches_go_from_the_longest_texts_to_the_shortest(lengths: list[int]) -
 
 def test_short_texts_share_a_batch_and_long_ones_do_not() -> None:
     assert plan_batches([10, TOKEN_BUDGET, 10, TOKEN_BUDGET + 1]) == [[3], [1], [0, 2]]
+
+
+@given(lengths_of_texts, budgets, st.integers(1, 8))
+def test_spread_batches_are_within_the_budget_and_none_is_larger_than_their_number_asks_for(
+    lengths: list[int], budget: int, streams: int
+) -> None:
+    batches = spread_batches(lengths, streams=streams, budget=budget)
+    assert sorted(position for batch in batches for position in batch) == list(range(len(lengths)))
+    needed = len(plan_batches(lengths, budget=budget))
+    assert needed <= len(batches) <= max(2 * streams, needed + streams - 1)
+    shared = [len(batch) * max(lengths[batch[0]], 1) for batch in batches if len(batch) > 1]
+    assert all(cost <= budget for cost in shared)
+    if shared:
+        assert len(plan_batches(lengths, budget=max(shared) - 1)) > max(2, -(-needed // streams)) * streams
+
+
+@pytest.mark.parametrize(
+    ("texts", "sizes"), [(1, [1]), (3, [1, 1, 1]), (32, [8, 8, 8, 8]), (40, [10] * 4), (90, [15] * 6)]
+)
+def test_few_texts_keep_all_streams_busy(texts: int, sizes: list[int]) -> None:
+    assert [len(batch) for batch in spread_batches([50] * texts, streams=2, budget=1000)] == sizes
 
 
 def _mark(texts: list[str]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from dataclasses import dataclass
 
 from es_semantic.cluster.memory import MAX_REMEMBERED, UNKNOWN, Memory, memory_of
@@ -22,7 +23,7 @@ class Clock:
         return self.now
 
 
-def test_something_is_known_for_as_long_as_the_asker_trusts_it() -> None:
+def test_something_is_known_for_as_long_as_it_holds() -> None:
     clock = Clock()
     memory = Memory(clock)
     assert memory.recall(What("a", 2)) is UNKNOWN
@@ -31,9 +32,24 @@ def test_something_is_known_for_as_long_as_the_asker_trusts_it() -> None:
     assert memory.recall(What("a", 2)) == "first"
     clock.now += 0.001
     assert memory.recall(What("a", 2)) is UNKNOWN
-    assert memory.recall(What("a", 10)) == "first"
     memory.keep(What("a", 2), "second", memory.age)
     assert memory.recall(What("a", 2)) == "second"
+
+
+def test_what_no_longer_holds_takes_no_room() -> None:
+    class Large:
+        pass
+
+    clock = Clock()
+    memory = Memory(clock)
+    large = weakref.ref(memory.keep(What("large", 2), Large(), memory.age))
+    memory.keep(What("long", 60), 1, memory.age)
+    assert large() is not None
+    clock.now += 3
+    memory.keep(What("other", 2), 2, memory.age)
+    gc.collect()
+    assert large() is None
+    assert memory.recall(What("long", 60)) == 1
 
 
 def test_nothing_can_be_remembered_too() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from es_semantic.embedding.batching import checked, plan_batches
+from es_semantic.embedding.batching import checked, spread_batches
 from es_semantic.embedding.engines.openvino_model import Converted
 from es_semantic.embedding.engines.protocol import LoadedModel
 from es_semantic.embedding.engines.tokens import DocumentTokenizer, Features, Tokenised
@@ -40,6 +40,7 @@ class OpenVinoEngine:
             "CPU",
             {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision, **_threads(os.environ)},
         )
+        self._streams = int(self._compiled.get_property("NUM_STREAMS"))
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
         """See :class:`~es_semantic.embedding.engines.Engine`."""
@@ -57,7 +58,7 @@ class OpenVinoEngine:
             for start in range(0, len(texts), SLICE):
                 tokenised = self._tokenizer.tokenise(encodable(texts[start : start + SLICE]))
                 over_long.extend(start + i for i in tokenised.over_long)
-                for batch in plan_batches(tokenised.lengths, budget=TOKEN_BUDGET):
+                for batch in spread_batches(tokenised.lengths, streams=self._streams, budget=TOKEN_BUDGET):
                     queue.start_async(self._features(tokenised, batch), [start + i for i in batch])
         finally:
             # Also after a failure: no request may outlive the queue.
