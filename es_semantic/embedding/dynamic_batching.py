@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 PATIENCE = 0.02
 """Seconds that a batch waits at most to become as large as the one before it. Whoever is alone waits for nobody."""
 
-IDLE = 60.0
+IDLE = 600.0
 """Seconds after which a thread without work ends. Models keep memory for each thread that has run them."""
 
 MOST_CHARACTERS = 32_768

@@ -36,8 +36,16 @@ ROUTERS = tuple(module.router for module in (search, ragflow, uploads, dify, ope
 log = logging.getLogger("es_semantic.server")
 
 
-def create_app(config: Config, connection: ConnectionSettings, source: Source | None = None) -> FastAPI:
+def create_app(
+    config: Config,
+    connection: ConnectionSettings,
+    source: Source | None = None,
+    *,
+    warmed: Callable[[], None] = lambda: None,
+) -> FastAPI:
     """Return the application; the cluster is asked nothing yet. Models come from ``source``, else the configuration.
+
+    ``warmed`` is called, in a thread, once models are loaded.
 
     Raises:
         UsageError: it shall listen beyond this machine, and there are no keys.
@@ -57,7 +65,7 @@ def create_app(config: Config, connection: ConnectionSettings, source: Source | 
             asyncio.get_running_loop().set_default_executor(threads)
             service = Service(config, client, models, metrics)
             app.state.service = service
-            threading.Thread(target=warm_up, args=(service,), name="es-semantic-warm-up", daemon=True).start()
+            threading.Thread(target=warm_up, args=(service, warmed), name="es-semantic-warm-up", daemon=True).start()
             yield
             models.close()
 
@@ -90,9 +98,10 @@ def create_app(config: Config, connection: ConnectionSettings, source: Source | 
     return app
 
 
-def warm_up(service: Service) -> None:
+def warm_up(service: Service, warmed: Callable[[], None]) -> None:
     """Load the models, and then say that the server is ready."""
     service.models.warm_up()
+    warmed()
     service.warm.set()
 
 

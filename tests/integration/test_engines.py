@@ -147,6 +147,15 @@ def test_more_texts_than_one_slice(prepared: Prepared, fp32: SentenceTransformer
     assert float(cosines(found.vectors[some], wanted.vectors).min()) >= MIN_COSINE
 
 
+def test_batches_have_few_widths_because_each_costs_memory(prepared: Prepared) -> None:
+    engine = prepared("openvino")._bulk.for_texts(BULK)
+    assert isinstance(engine, OpenVinoEngine)
+    tokenised = engine._tokenizer.tokenise(["word " * words for words in range(0, 300, 3)])
+    widths = [engine._features(tokenised, [i])["input_ids"].shape[1] for i in range(100)]
+    assert set(widths) == set(range(8, 257, 8))
+    assert all(length <= width < length + 8 for length, width in zip(tokenised.lengths, widths, strict=True))
+
+
 # The same tokens
 
 

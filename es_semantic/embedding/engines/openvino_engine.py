@@ -21,6 +21,10 @@ from es_semantic.errors import InputRejected
 TOKEN_BUDGET = 1024
 """Padded tokens per batch: small enough for the caches, large enough for full matrix products."""
 
+WIDTHS = 8
+"""Batches are padded to a multiple of so many tokens: OpenVINO compiles kernels for each shape that it meets, and keeps
+thousands of them."""
+
 SLICE = 512
 """Texts that are tokenised and sorted by length together: tokenising one slice overlaps with the inference of the one
 before, and no more than these texts' tokens are held."""
@@ -66,7 +70,9 @@ class OpenVinoEngine:
         return Embeddings(self._in_order(found, len(texts)), tuple(over_long))
 
     def _features(self, tokenised: Tokenised, batch: list[int]) -> Features:
-        features = self._tokenizer.padded([tokenised.rows[i] for i in batch])
+        longest = max(tokenised.lengths[i] for i in batch)
+        width = min(-(-longest // WIDTHS) * WIDTHS, self._converted.window)
+        features = self._tokenizer.padded([tokenised.rows[i] for i in batch], width=width)
         if int(features["input_ids"].max()) >= self._converted.vocabulary:
             raise InputRejected(
                 f"model {self._loaded.name!r} fails for one of {len(batch)} texts: it has no embedding for one of its "

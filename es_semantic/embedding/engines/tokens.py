@@ -54,11 +54,12 @@ class DocumentTokenizer:
                 rows[i] = row
         return Tokenised(rows, tuple(cut))
 
-    def padded(self, rows: list[dict[str, list[int]]]) -> Features:
-        """Return a batch, padded to its longest text as the tokenizer pads."""
-        names = rows[0].keys()
+    def padded(self, rows: list[dict[str, list[int]]], *, width: int | None = None) -> Features:
+        """Return a batch, padded as the tokenizer pads: to ``width`` tokens, by default to its longest text."""
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        how: dict[str, Any] = {"padding": True} if width is None else {"padding": "max_length", "max_length": width}
         with self._loaded.turn:
-            batch = self._tokenizer.pad({name: [row[name] for row in rows] for name in names}, return_tensors="np")
+            batch = self._tokenizer.pad(columns, return_tensors="np", **how)
         return {name: np.ascontiguousarray(batch[name], dtype=np.int64) for name in batch}
 
     def _shown(self, texts: Sequence[str]) -> tuple[list[str], set[int]]:
