@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 from es_semantic.cluster.node.paths import default_cache, make_folder
+from tests.environments import find_uv
 
 _RUN = """
 import sys
@@ -65,8 +66,7 @@ def _client(version: str) -> Path:
 
 
 def _install(requirement: str, folder: Path) -> None:
-    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    uv = shutil.which("uv", path=beside)
+    uv = find_uv()
     pip = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
     done = subprocess.run(
         [*pip, "--quiet", "--target", str(folder), requirement], capture_output=True, timeout=_SECONDS, check=False

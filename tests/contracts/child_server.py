@@ -1,4 +1,4 @@
-"""LitServe in a child process: a real HTTP server that other people wrote, for models of the tests."""
+"""Real HTTP servers that other people wrote, in a child process: LitServe for models of the tests, and others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Server:
             parent = psutil.Process(self.pid)
         except psutil.NoSuchProcess:
             return
-        # LitServe's workers outlive a parent that is terminated alone.
+        # Its workers outlive a parent that is terminated alone.
         family = [*parent.children(recursive=True), parent]
         for process in family:
             _signal(process, force=False)
@@ -47,19 +47,23 @@ class Server:
             _signal(process, force=True)
 
 
-@contextmanager
-def running(module: str, *arguments: str) -> Iterator[Server]:
+def running(module: str, *arguments: str) -> AbstractContextManager[Server]:
     """Run ``python -m module PORT arguments`` with a free loopback port, and stop it in the end."""
+    return started(lambda port: [sys.executable, "-m", module, str(port), *arguments])
+
+
+@contextmanager
+def started(command: Callable[[int], list[str]], environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Run the command for a free loopback port, wait until it answers ``/health``, and stop it in the end."""
     port = free_port()
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    everything = {**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})}
     with tempfile.TemporaryFile() as log:
-        command = [sys.executable, "-m", module, str(port), *arguments]
-        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(command(port), cwd=ROOT, env=everything, stdout=log, stderr=subprocess.STDOUT)
         server = Server(f"http://127.0.0.1:{port}/v1", child.pid)
         try:
             if not _healthy(child, port):
                 log.seek(0)
-                raise RuntimeError(f"LitServe did not start:\n{log.read()[-4000:].decode(errors='replace')}")
+                raise RuntimeError(f"the server did not start:\n{log.read()[-4000:].decode(errors='replace')}")
             yield server
         finally:
             server.stop()
