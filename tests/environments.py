@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -22,6 +23,21 @@ def find_uv() -> str | None:
     return shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
+def kept(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Return a folder below the machine's cache folder, which ``make`` has filled, once for all processes."""
+    make_folder(default_cache())
+    make_folder(folder.parent)
+    with FileLock(folder.parent / f"{folder.name}.lock"):
+        if not folder.is_dir():
+            staging = Path(mkdtemp(dir=folder.parent))
+            try:
+                make(staging)
+                staging.rename(folder)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
 def python_with(name: str, *requirements: str) -> Path:
     """Return the Python of an environment with these packages, which the machine's cache folder keeps under the name.
 
@@ -30,23 +46,18 @@ def python_with(name: str, *requirements: str) -> Path:
     uv = find_uv()
     if uv is None:
         pytest.skip("uv is not installed; without it this environment takes minutes and gigabytes")
-    folder = default_cache() / "environments" / name
-    make_folder(default_cache())
-    make_folder(folder.parent)
-    with FileLock(folder.parent / f"{name}.lock"):
-        if not folder.is_dir():
-            staging = Path(mkdtemp(dir=folder.parent))
-            try:
-                _run(uv, "venv", "--python", sys.executable, "--clear", str(staging))
-                _run(uv, "pip", "install", "--python", str(staging / "bin" / "python"), *requirements)
-                staging.rename(folder)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    return folder / "bin" / "python"
+
+    def make(folder: Path) -> None:
+        run_installer([uv, "venv", "--python", sys.executable, "--clear", str(folder)], "uv venv")
+        python = str(folder / "bin" / "python")
+        run_installer([uv, "pip", "install", "--python", python, *requirements], name)
+
+    return kept(default_cache() / "environments" / name, make) / "bin" / "python"
 
 
-def _run(uv: str, *arguments: str) -> None:
-    done = subprocess.run([uv, *arguments, "--quiet"], capture_output=True, timeout=SECONDS, check=False)
+def run_installer(command: Sequence[str], what: str) -> None:
+    """Run what installs ``what``; where that fails, the calling test is skipped."""
+    done = subprocess.run([*command, "--quiet"], capture_output=True, timeout=SECONDS, check=False)
     if done.returncode != 0:
         # What it prints may hold the credentials of an index.
-        pytest.skip(f"uv {arguments[0]} fails here (exit {done.returncode})")
+        pytest.skip(f"{what} cannot be installed here (exit {done.returncode})")

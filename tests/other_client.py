@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import mkdtemp
 
-import pytest
-from filelock import FileLock
-
-from es_semantic.cluster.node.paths import default_cache, make_folder
-from tests.environments import find_uv
+from es_semantic.cluster.node.paths import default_cache
+from tests.environments import find_uv, kept, run_installer
 
 _RUN = """
 import sys
@@ -50,27 +45,11 @@ def run_tests(client_version: str, *arguments: str, environment: Mapping[str, st
 
 
 def _client(version: str) -> Path:
-    clients = default_cache() / "clients"
-    make_folder(default_cache())
-    make_folder(clients)
-    folder = clients / f"elasticsearch-{version}"
-    with FileLock(clients / f"{folder.name}.lock"):
-        if not folder.is_dir():
-            staging = Path(mkdtemp(dir=clients))
-            try:
-                _install(f"elasticsearch=={version}", staging)
-                staging.rename(folder)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    return folder
+    folder = default_cache() / "clients" / f"elasticsearch-{version}"
+    return kept(folder, lambda staging: _install(f"elasticsearch=={version}", staging))
 
 
 def _install(requirement: str, folder: Path) -> None:
     uv = find_uv()
     pip = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
-    done = subprocess.run(
-        [*pip, "--quiet", "--target", str(folder), requirement], capture_output=True, timeout=_SECONDS, check=False
-    )
-    if done.returncode != 0:
-        # What pip prints may hold the credentials of an index.
-        pytest.skip(f"{requirement} cannot be installed here (exit {done.returncode})")
+    run_installer([*pip, "--target", str(folder), requirement], requirement)

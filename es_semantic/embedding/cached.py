@@ -14,7 +14,8 @@ from es_semantic.config.settings import EmbeddingCacheSettings
 from es_semantic.embedding.batching import checked
 from es_semantic.embedding.cache import CachedVector, VectorCache, open_cache
 from es_semantic.embedding.fingerprint import PROBE_TEXT
-from es_semantic.embedding.protocol import Embedder, Embeddings, ModelProfile
+from es_semantic.embedding.protocol import Embedder, Embeddings
+from es_semantic.embedding.wrapped import WrappedEmbedder
 
 
 def caching(embedder: Embedder, settings: EmbeddingCacheSettings) -> CachingEmbedder:
@@ -22,7 +23,7 @@ def caching(embedder: Embedder, settings: EmbeddingCacheSettings) -> CachingEmbe
     return CachingEmbedder(embedder, open_cache(settings.file, settings.max_bytes))
 
 
-class CachingEmbedder:
+class CachingEmbedder(WrappedEmbedder):
     """Embeds each distinct document text that the cache does not know once, and no other.
 
     ``hits`` counts the texts that needed no run of the model (known ones and repetitions within a call), ``misses``
@@ -32,26 +33,11 @@ class CachingEmbedder:
     """
 
     def __init__(self, embedder: Embedder, cache: VectorCache) -> None:
-        self._embedder = embedder
+        super().__init__(embedder)
         self._cache = cache
         self._counting = threading.Lock()
         self.hits = 0
         self.misses = 0
-
-    @property
-    def profile(self) -> ModelProfile:
-        """The wrapped embedder's."""
-        return self._embedder.profile
-
-    @property
-    def precision(self) -> str:
-        """The wrapped embedder's, "" where it has none."""
-        return str(getattr(self._embedder, "precision", ""))
-
-    @property
-    def document_tokenizer(self) -> object:
-        """The wrapped embedder's, None where it has none; by it long texts are cut."""
-        return getattr(self._embedder, "document_tokenizer", None)
 
     def embed_documents(self, texts: Sequence[str]) -> Embeddings:
         """See :class:`~es_semantic.embedding.Embedder`; the wrapped embedder's errors pass unchanged."""

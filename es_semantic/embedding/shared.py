@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from es_semantic.embedding.dynamic_batching import PATIENCE, DynamicBatcher
-from es_semantic.embedding.protocol import Embedder, Embeddings, ModelProfile
+from es_semantic.embedding.protocol import Embedder, Embeddings
+from es_semantic.embedding.wrapped import WrappedEmbedder
 from es_semantic.errors import BadVector, InputRejected
 
 MOST_WAITING = 2_048
 """Texts that may wait; more are refused, because whoever asked would have gone before they were embedded."""
 
 
-class SharedEmbedder:
+class SharedEmbedder(WrappedEmbedder):
     """Runs what several threads ask for together: one forward pass for many short texts costs little more than for one.
 
     Documents and queries are apart, because they may have different prompts. Texts that the model refuses fail only
@@ -41,24 +42,9 @@ class SharedEmbedder:
                 ran=ran,
             )
 
-        self._embedder = embedder
+        super().__init__(embedder)
         self._documents = batcher(embedder.embed_documents)
         self._queries = batcher(embedder.embed_queries)
-
-    @property
-    def profile(self) -> ModelProfile:
-        """The shared embedder's."""
-        return self._embedder.profile
-
-    @property
-    def precision(self) -> str:
-        """The shared embedder's, "" where it has none; it keeps caches apart."""
-        return str(getattr(self._embedder, "precision", ""))
-
-    @property
-    def document_tokenizer(self) -> object:
-        """The shared embedder's, None where it has none; by it long texts are cut."""
-        return getattr(self._embedder, "document_tokenizer", None)
 
     @property
     def waiting(self) -> int:
